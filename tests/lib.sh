@@ -287,8 +287,9 @@ data_of() {
 	off=$(data_offset "$1") || return
 	size=${2:-$(mdadm -E "$1" | sed -n 's/^ *Used Dev Size : \([0-9]*\) sectors.*/\1/p')}
 	[ "$size" ] || size=$(mdadm -E "$1" | sed -n 's/^ *Avail Dev Size : \([0-9]*\) sectors.*/\1/p')
-	dd if="$1" bs=512 skip="$off" count="$size" iflag=direct status=none 2>/dev/null ||
-		dd if="$1" bs=512 skip="$off" count="$size" status=none
+	# Direct: the page cache of a member knows nothing of the array's writes.
+	dd if="$1" bs=256k skip=$((off * 512)) count=$((size * 512)) \
+		iflag=direct,skip_bytes,count_bytes status=none
 }
 # same A B...: data areas of all members are equal
 same() {

@@ -1,0 +1,149 @@
+#!/bin/bash
+# about: the build takes no headers but the kernel's own, and says what it lacks
+# timeout: 600
+# where: host
+set -euo pipefail
+
+if [ "${1-}" != in-toolbox ]; then
+	cd "${0%/*}/.."
+	exec "$MACHINE" tools "tests/${0##*/}" in-toolbox
+fi
+
+# A copy, as the working tree may be in use; /tmp is the toolbox's own.
+mkdir /tmp/copy
+tar -cf - --exclude=.git --exclude=.md-headers --exclude=tests/logs . |
+	tar -xf - -C /tmp/copy
+cd /tmp/copy
+make clean >/dev/null
+
+for KDIR in /usr/src/linux-headers-*-cloud-amd64; do :; done
+export KDIR
+release=${KDIR#*headers-}
+version=$(dpkg-query -W -f '${Version}' "linux-headers-$release")
+
+note() { echo "-- $*"; }
+fail() { echo "FAIL: $*" >&2; exit 1; }
+
+# Runs a command that must fail, and say so in one sentence which matches.
+refuses() {
+	local match=$1 out
+	shift
+	if out=$("$@" 2>&1); then fail "should have failed: $*"; fi
+	# make adds where it was.
+	out=$(grep -v '^make' <<<"$out")
+	echo "   $out"
+	[ "$(wc -l <<<"$out")" = 1 ] || fail "more than one line"
+	[[ $out =~ ^[^.]*[A-Z/].*\.$ && ! $out =~ \.\ +[A-Z] ]] ||
+		fail "not one sentence"
+	[[ $out =~ $match ]] || fail "does not match: $match"
+}
+
+# All commands but some.
+without() {
+	rm -rf /tmp/bin
+	mkdir /tmp/bin
+	ln -s /usr/bin/* /usr/sbin/* /tmp/bin/ 2>/dev/null || :
+	for command; do rm "/tmp/bin/$command"; done
+}
+
+note "a kernel that is not supported"
+mkdir -p /tmp/other/include/generated
+for other in 6.11.0-1-amd64 6.1.120 6.13-rc1 6.120.1 7.3.1-amd64; do
+	echo "#define UTS_RELEASE \"$other\"" \
+		>/tmp/other/include/generated/utsrelease.h
+	refuses "for kernel 6.12 .* for $other, " make KDIR=/tmp/other
+done
+
+note "no kernel at all"
+refuses '/nowhere is not .* linux-headers' make KDIR=/nowhere
+
+note "a kernel whose source is nowhere"
+echo '#define UTS_RELEASE "6.12.7-mine"' >/tmp/other/include/generated/utsrelease.h
+refuses 'source of 6.12.7-mine .*MD_HEADERS=DIR' make KDIR=/tmp/other
+
+note "the source package is missing, or of another version"
+without dpkg-query
+refuses "linux-source-6.12 of version ${version//+/\\+} is missing" \
+	env PATH=/tmp/bin make
+cat >/tmp/bin/dpkg-query <<'EOF'
+#!/bin/sh
+echo 6.12.1-1
+EOF
+chmod +x /tmp/bin/dpkg-query
+refuses "of version ${version//+/\\+} is missing.*6.12.1-1 is installed" \
+	env PATH=/tmp/bin make
+
+note "commands are missing"
+without xz
+refuses 'install xz-utils' env PATH=/tmp/bin make
+without pahole
+refuses 'install pahole' env PATH=/tmp/bin make
+without python3
+refuses 'install python3' env PATH=/tmp/bin make
+[ ! -e md-raid1.ko ] || fail "built in spite of all that"
+
+note "all is there"
+make -s
+modinfo -F vermagic md-raid1.ko | grep -qF "$release " || fail "vermagic"
+[ "$(modinfo -F name md-raid1.ko)" = md_raid1 ] || fail "name"
+
+note "again: nothing to do"
+before=$(stat -c %y ./*.o)
+make -s
+[ "$(stat -c %y ./*.o)" = "$before" ] || fail "made again"
+
+note "headers from elsewhere"
+headers=$(scripts/find-md-headers)
+mkdir /tmp/md
+reset() { cp "$headers"/md*.h /tmp/md/; }
+reset
+make -s MD_HEADERS=/tmp/md
+
+note "headers that are not the kernel's"
+# file, command of sed, what is found
+while IFS='|' read -r file sed match; do
+	reset
+	sed -i "$sed" "/tmp/md/$file"
+	if cmp -s "$headers/$file" "/tmp/md/$file"; then
+		fail "nothing changed in $file by: $sed"
+	fi
+	refuses "$match" make -s MD_HEADERS=/tmp/md
+done <<'EOF'
+md.h|s/^struct mddev {/& int extra;/|struct mddev.extra is only
+md.h|s/^	int				in_sync;/& int extra;/|struct mddev.extra is only
+md.h|s/^	struct list_head same_set;/& int extra;/|struct md_rdev.extra is only
+md.h|s/^	int				raid_disks;/	long raid_disks;/|struct mddev.raid_disks
+md.h|s/^	sector_t			dev_sectors;/__packed &/|struct mddev
+md.h|s/^	struct mddev	\*mddev;//|struct md_io_clone.mddev is missing
+md.h|s/^	In_sync,/	Out_of_sync, &/|flag_bits .* Out_of_sync
+md.h|s/^	MD_RECOVERY_INTR,//|recovery_flags .* MD_RECOVERY_INTR
+md.h|s/md_done_sync(.*)/md_done_sync(struct mddev *mddev, int blocks)/|md_done_sync has 2
+md.h|s/^	int (\*resize) (struct mddev \*mddev,/& int more,/|md_personality.resize has 3
+md-bitmap.h|/(\*daemon_work)/d|bitmap_operations.daemon_work is missing
+md-bitmap.h|s/(\*flush)/(*x)/;s/(\*write_all)/(*flush)/;s/(\*x)/(*write_all)/|operations are in another order
+md-bitmap.h|s/^	__u8  pad\[.*/	__u8 pad[100];/|bitmap_super_s.pad has 100
+md.h|s/^struct mddev {/& {/|does not compile
+EOF
+rm /tmp/md/md-cluster.h
+refuses 'no md-cluster.h in /tmp/md' make -s MD_HEADERS=/tmp/md
+
+note "another kernel's md-mod.ko or vmlinux, or none"
+for generic in /usr/src/linux-headers-*deb*-amd64; do
+	[[ $generic == *-cloud-* ]] || break
+done
+[ -d "/lib/modules/${generic#*headers-}/kernel/drivers/md" ] ||
+	refuses "linux-image-[^ ]* of version .* is missing, for md-mod.ko" \
+		make KDIR="$generic"
+refuses '/vmlinux' make VMLINUX="$generic/vmlinux"
+refuses 'no types' make VMLINUX=/bin/true
+refuses 'There is no /nowhere' make MD_MOD=/nowhere
+refuses 'not of kernel' make MD_MOD=/bin/true
+
+note "all is there, again"
+make -s
+make -s install INSTALL_MOD_PATH=/tmp/root
+[ -e "/tmp/root/lib/modules/$release/extra/md-raid1.ko" ] || fail "not installed"
+make -s clean
+left=$(find . -name '*.o' -o -name '*.ko' -o -name '*.cmd' -o -name '*.mod*')
+[ -z "$left" ] || fail "make clean leaves $left"
+make help | grep -q KDIR || fail "no help"
