@@ -11,6 +11,8 @@ kbuild = $(MAKE) -C "$(KDIR)" M="$(CURDIR)"
 .PHONY: modules check install modules_install clean help test demo bench machine
 
 modules:
+	@command -v python3 >/dev/null || \
+	{ echo 'The command python3 is missing, so install python3.' >&2; exit 1; }
 	@headers=$$(scripts/find-md-headers) && \
 	scripts/check-layout "$$headers" && \
 	$(kbuild) MD_HEADERS="$$headers" modules
@@ -18,8 +20,13 @@ modules:
 check:
 	@scripts/check
 
+# Not by kbuild, which would look for the key that Debian signs with, and leave
+# out depmod, as the packages lack what it wants for that.
 install modules_install: modules
-	$(kbuild) INSTALL_MOD_DIR=extra modules_install
+	release=$$($(kbuild) -s --no-print-directory kernelrelease) && \
+	install -D -m 644 -t "$(INSTALL_MOD_PATH)/lib/modules/$$release/extra" \
+		md-raid1.ko && \
+	depmod -b "$(INSTALL_MOD_PATH)/" "$$release"
 
 clean:
 	rm -f *.o .*.o *.ko *.mod *.mod.c .*.cmd .*.d modules.order Module.symvers
