@@ -1,0 +1,890 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * md-raid1: the write-intent engine.
+ *
+ * A bit that is set on disk says that the members may differ in that chunk.
+ * The engine sets it before a write may start, and clears it some time after
+ * the last write to the chunk has reached stable storage everywhere.
+ *
+ * Rules (the numbers are those of docs/design.md):
+ *   I1  No member is sent a data write before the bits of all its chunks are on
+ *	 stable storage on every working member.
+ *   I2  A bit is cleared only while every slot has a member in sync.
+ *   I3  A bit is cleared only when no write to its chunk is under way, and no
+ *	 copying of it is due.
+ *   I4  Between the last write to a chunk and the clearing of its bit, all
+ *	 members' caches were flushed.
+ *   I7  Before a bit is cleared on disk, events_cleared on disk has reached the
+ *	 array's event count: stock raid1 will not take back, on the strength of
+ *	 the bitmap, a member that left before.
+ *
+ * States of a chunk, one byte each, changed by cmpxchg:
+ *
+ *   SET SAFE HOT IDLE
+ *    -    -   -   -	clean
+ *    x    -   x   -	set in memory; writes wait for the commit
+ *    x    x   x   -	dirty, written to since the last aging pass: writes that
+ *			find this go on and change nothing at all
+ *    x    x   -   -	dirty, aging
+ *    x    x   -   x	no write is under way: cleared after a flush, unless a
+ *			write gets here first and turns it hot again
+ *
+ *   clean --write--> SET HOT --commit--> SET SAFE HOT --pass--> SET SAFE
+ *	^			      ^     |			     |
+ *	|			      +-----|---------write----------+
+ *	+---flush, clear--- SET SAFE IDLE <-+--grace period, pass----+
+ *
+ *   NEED says that the chunk has to be copied, SYNC that this has begun. Either
+ *   keeps it from becoming IDLE.
+ *
+ * How the engine knows that no write is under way without counting them: each
+ * request is a reader of r1_conf.srcu from before it looks at the state until
+ * its last member I/O has ended. Aging takes HOT away and then starts a grace
+ * period. Once that is over, every request that might have relied on the old
+ * HOT is gone, and any later one has set HOT again.
+ *
+ * Locks, in the order in which they nest:
+ *   tick_mutex		one aging pass at a time; serialises flushing
+ *   io_mutex		writing of the bitmap; the header in the image
+ *   intent_page.lock	setting and clearing of bits, that is SET together with
+ *			the bit in the image. Process context only.
+ * A request that finds its chunks dirty takes none of them. No lock is held
+ * while a request is sent on, so what a member's driver does cannot deadlock
+ * against a superblock update.
+ */
+#include <linux/delay.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "bitmap.h"
+
+#define SET	0x01	/* the bit is set in the image */
+#define SAFE	0x02	/* ... and on stable storage on every working member */
+#define HOT	0x04	/* written to since the last aging pass */
+#define IDLE	0x08	/* nobody has written to it for a whole grace period */
+#define NEED	0x10	/* has to be copied */
+#define SYNC	0x20	/* is being copied */
+
+#define SUPER_BITS	(sizeof(struct intent_super) * 8)
+#define PAGE_BITS	(PAGE_SIZE * 8)
+
+static unsigned long chunk_of(const struct intent *bm, sector_t sector)
+{
+	return sector >> bm->chunk_shift;
+}
+
+static sector_t chunk_start(const struct intent *bm, unsigned long chunk)
+{
+	return (sector_t)chunk << bm->chunk_shift;
+}
+
+static struct intent_page *page_of(struct intent *bm, unsigned long chunk)
+{
+	return &bm->page[(chunk + SUPER_BITS) / PAGE_BITS];
+}
+
+/* The chunks that page @nr speaks of: [first, end). */
+static void page_chunks(const struct intent *bm, unsigned long nr,
+			unsigned long *first, unsigned long *end)
+{
+	*first = nr ? nr * PAGE_BITS - SUPER_BITS : 0;
+	*end = min((nr + 1) * PAGE_BITS - SUPER_BITS, bm->chunks);
+}
+
+/* Replace the state of a chunk unless one of @unless is in it. */
+static bool state_change(u8 *state, u8 clear, u8 set, u8 unless)
+{
+	u8 old = READ_ONCE(*state);
+
+	do {
+		if (old & unless)
+			return false;
+	} while (!try_cmpxchg(state, &old, (old & ~clear) | set));
+	return true;
+}
+
+/* The way of most writes: true if the chunk's bit is safe, and now hot. */
+static bool chunk_enter(struct intent *bm, unsigned long chunk)
+{
+	u8 *state = &bm->state[chunk];
+	u8 old = READ_ONCE(*state);
+
+	do {
+		if ((old & (SET | SAFE)) != (SET | SAFE))
+			return false;
+		if (old & HOT)
+			return true;
+	} while (!try_cmpxchg(state, &old, (old | HOT) & ~IDLE));
+	return true;
+}
+
+/* Set a chunk's bit in the image, to be written with the next commit. */
+static void chunk_set(struct intent *bm, unsigned long chunk, u8 also)
+{
+	struct intent_page *page = page_of(bm, chunk);
+	u8 *state = &bm->state[chunk];
+
+	spin_lock(&page->lock);
+	if (!(READ_ONCE(*state) & SET)) {
+		__set_bit_le(chunk + SUPER_BITS, bm->image);
+		page->set++;
+		atomic_long_inc(&bm->total);
+	}
+	if (!(READ_ONCE(*state) & SAFE))
+		set_bit(PAGE_COMMIT, &page->flags);
+	state_change(state, IDLE, SET | also, 0);
+	spin_unlock(&page->lock);
+}
+
+/**
+ * intent_begin() - announce a write
+ * @bm:		the engine
+ * @sector:	first sector of the write
+ * @sectors:	its length, not 0
+ *
+ * Context: may sleep; the caller is a reader of r1_conf.srcu and stays one
+ * until the write has ended on every member.
+ * Return: true if the write may start. If false, it must be handed to
+ * intent_enqueue(), which starts it.
+ */
+bool intent_begin(struct intent *bm, sector_t sector, unsigned int sectors)
+{
+	unsigned long chunk = chunk_of(bm, sector);
+	unsigned long last = chunk_of(bm, sector + sectors - 1);
+	bool ready = true;
+
+	for (; chunk <= last; chunk++) {
+		if (chunk_enter(bm, chunk))
+			continue;
+		chunk_set(bm, chunk, HOT);
+		ready = false;
+	}
+	return ready;
+}
+
+/**
+ * intent_enqueue() - have a write started when its bits are on stable storage
+ * @bm:	the engine
+ * @io:	a write for which intent_begin() has returned false
+ *
+ * While one commit is being written, all writes that come are gathered for the
+ * next. The request is then sent by r1_io_submit(), or ended by r1_io_fail().
+ *
+ * Context: any.
+ */
+void intent_enqueue(struct intent *bm, struct r1_io *io)
+{
+	if (llist_add(&io->node, &bm->waiting))
+		queue_work(bm->wq, &bm->commit);
+}
+
+/*
+ * Write all pages that are marked. They carry set and cleared bits alike; if
+ * only cleared ones are at stake, it does not matter when they arrive.
+ */
+static int __must_check intent_write_marked(struct intent *bm)
+{
+	unsigned long nr = 0;
+	int err = 0;
+
+	lockdep_assert_held(&bm->io_mutex);
+
+	while (nr < bm->pages) {
+		unsigned long first = nr;
+		blk_opf_t opf = 0;
+
+		for (; nr < bm->pages && nr - first < INTENT_BATCH; nr++) {
+			unsigned long *flags = &bm->page[nr].flags;
+
+			if (!READ_ONCE(*flags))
+				break;
+			clear_bit(PAGE_LAZY, flags);
+			if (test_and_clear_bit(PAGE_COMMIT, flags))
+				opf = REQ_FUA;
+		}
+		if (nr == first) {
+			nr++;
+			continue;
+		}
+		if (!intent_pages_write(bm, first, nr - first, opf))
+			continue;
+		/* whoever waits for these bits must not find them unmarked */
+		while (first < nr)
+			set_bit(PAGE_COMMIT, &bm->page[first++].flags);
+		err = -EIO;
+	}
+	return err;
+}
+
+static int __must_check intent_write_all_marked(struct intent *bm)
+{
+	int err;
+
+	mutex_lock(&bm->io_mutex);
+	err = intent_write_marked(bm);
+	mutex_unlock(&bm->io_mutex);
+	return err;
+}
+
+/* The header goes out before anything that relies on it. */
+static int __must_check intent_write_super(struct intent *bm)
+{
+	lockdep_assert_held(&bm->io_mutex);
+
+	intent_super_fill(bm);
+	set_bit(PAGE_COMMIT, &bm->page[0].flags);
+	return intent_write_marked(bm);
+}
+
+static void chunks_safe(struct intent *bm, const struct r1_io *io)
+{
+	unsigned long chunk = chunk_of(bm, io->sector);
+	unsigned long last = chunk_of(bm, io->sector + io->sectors - 1);
+
+	for (; chunk <= last; chunk++)
+		state_change(&bm->state[chunk], 0, SAFE, SAFE);
+}
+
+static void intent_arm(struct intent *bm)
+{
+	if (atomic_long_read(&bm->total))
+		queue_delayed_work(bm->wq, &bm->tick,
+				   bm->mddev->bitmap_info.daemon_sleep);
+}
+
+/*
+ * The bits of every request on the list were set, and their pages marked,
+ * before it was put there. So whatever was marked after the list was taken
+ * covers them.
+ */
+static void intent_commit(struct work_struct *work)
+{
+	struct intent *bm = container_of(work, struct intent, commit);
+	struct llist_node *list = llist_del_all(&bm->waiting);
+	struct r1_io *io, *next;
+	struct blk_plug plug;
+	int err;
+
+	err = intent_write_all_marked(bm);
+	if (err)
+		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change, write refused\n",
+				   mdname(bm->mddev));
+
+	blk_start_plug(&plug);
+	llist_for_each_entry_safe(io, next, llist_reverse_order(list), node) {
+		if (err) {
+			r1_io_fail(io);
+			continue;
+		}
+		chunks_safe(bm, io);
+		r1_io_submit(io);
+	}
+	blk_finish_plug(&plug);
+	intent_arm(bm);
+}
+
+/* Take HOT from chunks and find those that had lost it a grace period ago. */
+static bool age_mark(struct intent *bm)
+{
+	unsigned long nr, chunk, end;
+	bool idle = false;
+
+	for (nr = 0; nr < bm->pages; nr++) {
+		if (!READ_ONCE(bm->page[nr].set))
+			continue;
+		page_chunks(bm, nr, &chunk, &end);
+		for (; chunk < end; chunk++) {
+			u8 *state = &bm->state[chunk];
+			u8 old = READ_ONCE(*state);
+
+			if (!(old & SAFE))
+				continue;
+			if (old & HOT)
+				state_change(state, HOT, 0, 0);
+			else if (state_change(state, 0, IDLE, NEED | SYNC | HOT))
+				idle = true;
+		}
+		cond_resched();
+	}
+	return idle;
+}
+
+static void age_clear(struct intent *bm)
+{
+	unsigned long nr, chunk, end;
+
+	for (nr = 0; nr < bm->pages; nr++) {
+		struct intent_page *page = &bm->page[nr];
+
+		if (!READ_ONCE(page->set))
+			continue;
+		page_chunks(bm, nr, &chunk, &end);
+		for (; chunk < end; chunk++) {
+			u8 idle = SET | SAFE | IDLE;
+
+			if (READ_ONCE(bm->state[chunk]) != idle)
+				continue;
+			spin_lock(&page->lock);
+			if (try_cmpxchg(&bm->state[chunk], &idle, 0)) {
+				__clear_bit_le(chunk + SUPER_BITS, bm->image);
+				set_bit(PAGE_LAZY, &page->flags);
+				page->set--;
+				atomic_long_dec(&bm->total);
+			}
+			spin_unlock(&page->lock);
+		}
+		cond_resched();
+	}
+}
+
+/* Put events_cleared on disk ahead of the bits it vouches for (I7). */
+static int __must_check age_stamp(struct intent *bm, u64 events)
+{
+	int err = 0;
+
+	mutex_lock(&bm->io_mutex);
+	if (bm->events_cleared < events) {
+		bm->events_cleared = events;
+		err = intent_write_super(bm);
+	}
+	mutex_unlock(&bm->io_mutex);
+	return err;
+}
+
+/*
+ * One aging pass. Chunks that are idle now stay so if the pass is given up
+ * half way: what they still need is a later flush, and that they get.
+ */
+static void intent_age(struct intent *bm)
+{
+	struct mddev *mddev = bm->mddev;
+	u64 events = READ_ONCE(mddev->events);
+	bool idle;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	if (!md_is_rdwr(mddev) || READ_ONCE(mddev->degraded))
+		return;
+	if (!poll_state_synchronize_srcu(&bm->conf->srcu, bm->grace))
+		return;
+	idle = age_mark(bm);
+	bm->grace = start_poll_synchronize_srcu(&bm->conf->srcu);
+	if (!idle || intent_flush_members(bm))
+		return;
+	/*
+	 * A member that fails from here on has all of what is cleared, and an
+	 * event count that is not below ours.
+	 */
+	if (READ_ONCE(mddev->degraded) || age_stamp(bm, events))
+		return;
+	age_clear(bm);
+	/* If this fails, the bits stay set on disk: no harm, and tried again. */
+	if (intent_write_all_marked(bm))
+		pr_warn_ratelimited("md-raid1: %s: cannot clear bits on disk\n",
+				    mdname(mddev));
+}
+
+static void intent_tick(struct work_struct *work)
+{
+	struct intent *bm = container_of(to_delayed_work(work), struct intent,
+					 tick);
+
+	mutex_lock(&bm->tick_mutex);
+	intent_age(bm);
+	mutex_unlock(&bm->tick_mutex);
+	intent_arm(bm);
+}
+
+/**
+ * intent_retime() - the delay was changed: start a new one
+ * @bm:	the engine
+ *
+ * Context: may sleep.
+ */
+void intent_retime(struct intent *bm)
+{
+	mod_delayed_work(bm->wq, &bm->tick, bm->mddev->bitmap_info.daemon_sleep);
+}
+
+/**
+ * intent_needed() - does any chunk of a range have to be copied?
+ * @bm:		the engine
+ * @sector:	start of the range
+ * @sectors:	its length, not 0
+ *
+ * Context: any.
+ * Return: true if so; the members in sync may differ there
+ */
+bool intent_needed(struct intent *bm, sector_t sector, unsigned int sectors)
+{
+	unsigned long chunk = chunk_of(bm, sector);
+	unsigned long last = chunk_of(bm, sector + sectors - 1);
+
+	for (; chunk <= last; chunk++)
+		if (READ_ONCE(bm->state[chunk]) & NEED)
+			return true;
+	return false;
+}
+
+/**
+ * intent_sync_start() - ask what copying has to do next
+ * @bm:		the engine
+ * @sector:	where it has got to
+ * @run:	gets the number of sectors from there on that are all to be
+ *		copied or all to be skipped; runs of the latter may end early
+ *
+ * Chunks that are to be copied are marked; intent_sync_done() settles them.
+ *
+ * Context: may sleep; called by the sync thread alone.
+ * Return: true if the run has to be copied
+ */
+bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
+{
+	unsigned long chunk = chunk_of(bm, sector);
+	unsigned long end = min(bm->chunks, chunk + PAGE_BITS);
+	bool need;
+
+	if (chunk >= bm->chunks) {
+		*run = MaxSector - sector;
+		return false;
+	}
+	need = READ_ONCE(bm->state[chunk]) & NEED;
+	while (chunk < end && !(READ_ONCE(bm->state[chunk]) & NEED) == !need) {
+		if (need)
+			state_change(&bm->state[chunk], IDLE, SYNC, 0);
+		chunk++;
+		/* one chunk is plenty when there is something to do */
+		if (need && chunk_start(bm, chunk) - sector >= REGION_SECTORS)
+			break;
+	}
+	*run = chunk_start(bm, chunk) - sector;
+	return need;
+}
+
+/**
+ * intent_sync_done() - settle chunks that were copied
+ * @bm:		the engine
+ * @end:	everything below was copied or skipped, and no copying is under
+ *		way; MaxSector at the end of a complete pass
+ * @all:	the pass is over: chunks from @end on were not copied, or not
+ *		completely, and are due as before
+ *
+ * Context: may sleep; called by the sync thread alone.
+ */
+void intent_sync_done(struct intent *bm, sector_t end, bool all)
+{
+	unsigned long chunk, chunks_end, nr;
+
+	for (nr = 0; nr < bm->pages; nr++) {
+		if (!READ_ONCE(bm->page[nr].set))
+			continue;
+		page_chunks(bm, nr, &chunk, &chunks_end);
+		for (; chunk < chunks_end; chunk++) {
+			u8 *state = &bm->state[chunk];
+
+			if (!(READ_ONCE(*state) & SYNC))
+				continue;
+			if (end == MaxSector || chunk_start(bm, chunk + 1) <= end)
+				state_change(state, NEED | SYNC, 0, 0);
+			else if (all)
+				state_change(state, SYNC, 0, 0);
+		}
+		cond_resched();
+	}
+	intent_arm(bm);
+}
+
+/**
+ * intent_member_joined() - a member came into a slot and may be out of date
+ * @bm:	the engine
+ *
+ * Whatever has its bit set now may be missing on it: either it was written
+ * while the member was away, or shortly before and the member's cache is lost.
+ *
+ * Context: may sleep; no request is under way that does not know of the member.
+ */
+void intent_member_joined(struct intent *bm)
+{
+	unsigned long nr, chunk, end;
+
+	for (nr = 0; nr < bm->pages; nr++) {
+		if (!READ_ONCE(bm->page[nr].set))
+			continue;
+		page_chunks(bm, nr, &chunk, &end);
+		for (; chunk < end; chunk++)
+			if (READ_ONCE(bm->state[chunk]) & SET)
+				state_change(&bm->state[chunk], IDLE, NEED, 0);
+		cond_resched();
+	}
+}
+
+/*
+ * Declare chunks different, as an administrator may wish. What lies beyond the
+ * array is ignored. Sleeps; reconfig_mutex is held.
+ */
+static int intent_set_bits(struct intent *bm, unsigned long first,
+			   unsigned long last)
+{
+	unsigned long chunk;
+	sector_t start;
+
+	if (first > last || first >= bm->chunks)
+		return -EINVAL;
+	last = min(last, bm->chunks - 1);
+	for (chunk = first; chunk <= last; chunk++) {
+		chunk_set(bm, chunk, NEED);
+		cond_resched();
+	}
+	if (intent_write_all_marked(bm))
+		return -EIO;
+	for (chunk = first; chunk <= last; chunk++)
+		state_change(&bm->state[chunk], 0, SAFE, SAFE);
+	start = chunk_start(bm, first);
+	if (start < compat_resync_offset(bm->mddev))
+		compat_set_resync_offset(bm->mddev, start);
+	return 0;
+}
+
+/* Give each chunk the state that its bit asks for. */
+static void intent_adopt(struct intent *bm)
+{
+	bool writable = md_is_rdwr(bm->mddev);
+	unsigned long nr, chunk, end;
+
+	for (nr = 0; nr < bm->pages; nr++) {
+		page_chunks(bm, nr, &chunk, &end);
+		for (; chunk < end; chunk++) {
+			if (!test_bit_le(chunk + SUPER_BITS, bm->image))
+				continue;
+			bm->state[chunk] = SET | SAFE;
+			bm->page[nr].set++;
+			atomic_long_inc(&bm->total);
+		}
+		/* members may not have had the same bits: now they will */
+		if (bm->page[nr].set || !writable)
+			set_bit(PAGE_COMMIT, &bm->page[nr].flags);
+		cond_resched();
+	}
+}
+
+static int batch_alloc(struct intent_batch *batch, unsigned int nr)
+{
+	init_completion(&batch->done);
+	batch->wr = kvcalloc(nr, sizeof(*batch->wr), GFP_KERNEL);
+	return batch->wr ? 0 : -ENOMEM;
+}
+
+static void intent_free(struct intent *bm)
+{
+	int i;
+
+	if (bm->wq)
+		destroy_workqueue(bm->wq);
+	for (i = 0; i < INTENT_BATCH; i++)
+		if (bm->stage[i])
+			__free_page(bm->stage[i]);
+	kvfree(bm->writes.wr);
+	kvfree(bm->flushes.wr);
+	kvfree(bm->page);
+	vfree(bm->image);
+	vfree(bm->state);
+	kfree(bm);
+}
+
+static struct intent *intent_alloc(struct mddev *mddev,
+				   const struct intent_super *sb)
+{
+	struct r1_conf *conf = mddev->private;
+	struct intent *bm;
+	unsigned long nr;
+	int i;
+
+	bm = kzalloc(sizeof(*bm), GFP_KERNEL);
+	if (!bm)
+		return NULL;
+	bm->mddev = mddev;
+	bm->conf = conf;
+	bm->chunk_shift = ilog2(le32_to_cpu(sb->chunksize)) - 9;
+	bm->chunks = intent_super_chunks(sb);
+	bm->pages = DIV_ROUND_UP(bm->chunks + SUPER_BITS, PAGE_BITS);
+	bm->events_cleared = le64_to_cpu(sb->events_cleared);
+	bm->grace = start_poll_synchronize_srcu(&conf->srcu);
+	mutex_init(&bm->io_mutex);
+	mutex_init(&bm->tick_mutex);
+	init_llist_head(&bm->waiting);
+	INIT_WORK(&bm->commit, intent_commit);
+	INIT_DELAYED_WORK(&bm->tick, intent_tick);
+
+	bm->state = vzalloc(bm->chunks);
+	bm->image = vzalloc(bm->pages << PAGE_SHIFT);
+	bm->page = kvcalloc(bm->pages, sizeof(*bm->page), GFP_KERNEL);
+	bm->wq = alloc_workqueue("md-raid1-%s",
+				 WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0,
+				 mdname(mddev));
+	for (i = 0; i < INTENT_BATCH; i++)
+		bm->stage[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!bm->state || !bm->image || !bm->page || !bm->wq ||
+	    !bm->stage[INTENT_BATCH - 1] ||
+	    batch_alloc(&bm->writes, conf->raid_disks * INTENT_BATCH) ||
+	    batch_alloc(&bm->flushes, conf->raid_disks)) {
+		intent_free(bm);
+		return NULL;
+	}
+
+	bm->super = (struct intent_super *)bm->image;
+	*bm->super = *sb;
+	for (nr = 0; nr < bm->pages; nr++)
+		spin_lock_init(&bm->page[nr].lock);
+	return bm;
+}
+
+static int intent_supported(struct mddev *mddev, int slot)
+{
+	if (slot >= 0 || mddev->bitmap_info.nodes) {
+		pr_err("md-raid1: %s: clustered arrays are not supported\n",
+		       mdname(mddev));
+		return -EOPNOTSUPP;
+	}
+	if (mddev->bitmap_info.file) {
+		pr_err("md-raid1: %s: bitmaps in a file are not supported, use --bitmap=internal\n",
+		       mdname(mddev));
+		return -EOPNOTSUPP;
+	}
+	if (mddev->bitmap_info.external) {
+		pr_err("md-raid1: %s: bitmaps of external metadata are not supported\n",
+		       mdname(mddev));
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/* bitmap_operations.create: reconfig_mutex is held, no request is under way. */
+static int intent_create(struct mddev *mddev, int slot)
+{
+	struct intent_super sb;
+	struct intent *bm;
+	int err;
+
+	BUILD_BUG_ON(sizeof(struct intent_super) != 256);
+	BUILD_BUG_ON(offsetof(struct intent_super, cluster_name) != 72);
+
+	err = intent_supported(mddev, slot);
+	if (!err)
+		err = intent_super_load(mddev, &sb);
+	if (err)
+		return err;
+
+	bm = intent_alloc(mddev, &sb);
+	if (!bm)
+		return -ENOMEM;
+	mddev->bitmap_info.chunksize = le32_to_cpu(sb.chunksize);
+	mddev->bitmap_info.daemon_sleep = le32_to_cpu(sb.daemon_sleep) * HZ;
+	mddev->bitmap_info.max_write_behind = le32_to_cpu(sb.write_behind);
+	if (sb.sectors_reserved)
+		mddev->bitmap_info.space = le32_to_cpu(sb.sectors_reserved);
+	if (sb.write_behind)
+		pr_info("md-raid1: %s: write-behind is not supported, writes wait for every member\n",
+			mdname(mddev));
+
+	intent_image_read(bm);
+	intent_adopt(bm);
+	bm->suspect = le64_to_cpu(sb.events) < mddev->events ||
+		      intent_members_disagree(mddev);
+	mddev->bitmap = bm;
+	return 0;
+}
+
+/* Are there members that the bits have to be held against? */
+static bool intent_resync_due(struct intent *bm)
+{
+	struct mddev *mddev = bm->mddev;
+	struct md_rdev *rdev;
+
+	if (compat_resync_offset(mddev) != MaxSector)
+		return true;
+	rdev_for_each(rdev, mddev)
+		if (rdev->raid_disk >= 0 && !test_bit(In_sync, &rdev->flags))
+			return true;
+	if (!bm->suspect ||
+	    bm->conf->raid_disks - mddev->degraded < 2)
+		return false;
+	/* md core thinks that the array is clean: see to it that it copies */
+	compat_set_resync_offset(mddev, 0);
+	return true;
+}
+
+/* bitmap_operations.load: reconfig_mutex is held, no request is under way. */
+static int intent_load(struct mddev *mddev)
+{
+	struct intent *bm = mddev->bitmap;
+	int err = 0;
+
+	if (!bm)
+		return 0;
+	if (atomic_long_read(&bm->total) && intent_resync_due(bm))
+		intent_member_joined(bm);
+	if (md_is_rdwr(mddev)) {
+		mutex_lock(&bm->io_mutex);
+		err = intent_write_super(bm);
+		mutex_unlock(&bm->io_mutex);
+	}
+	if (err)
+		return err;
+
+	bm->conf->intent = bm;
+	set_bit(MD_RECOVERY_NEEDED, &mddev->recovery);
+	md_wakeup_thread(mddev->thread);
+	intent_arm(bm);
+	return 0;
+}
+
+/**
+ * intent_destroy() - stop the engine of an array
+ * @mddev:	the array; reconfig_mutex is held, no request is under way
+ *
+ * Also bitmap_operations.destroy. Bits that are set stay set on disk.
+ *
+ * Context: may sleep.
+ */
+void intent_destroy(struct mddev *mddev)
+{
+	struct intent *bm = mddev->bitmap;
+
+	if (!bm)
+		return;
+	bm->conf->intent = NULL;
+	mutex_lock(&mddev->bitmap_info.mutex);
+	spin_lock(&mddev->lock);
+	mddev->bitmap = NULL;
+	spin_unlock(&mddev->lock);
+	mutex_unlock(&mddev->bitmap_info.mutex);
+
+	cancel_work_sync(&bm->commit);
+	disable_delayed_work_sync(&bm->tick);
+	intent_free(bm);
+}
+
+/*
+ * bitmap_operations.flush: the array is about to be clean, no request is under
+ * way. Two passes with nothing between them clear what can be cleared.
+ */
+static void intent_settle(struct mddev *mddev)
+{
+	struct intent *bm = mddev->bitmap;
+	int pass;
+
+	if (!bm)
+		return;
+	mutex_lock(&bm->tick_mutex);
+	for (pass = 0; pass < 2; pass++) {
+		synchronize_srcu_expedited(&bm->conf->srcu);
+		intent_age(bm);
+	}
+	mutex_unlock(&bm->tick_mutex);
+}
+
+/* bitmap_operations.update_sb: md core writes its superblocks after this. */
+static void intent_update_super(void *data)
+{
+	struct intent *bm = data;
+
+	if (!bm)
+		return;
+	mutex_lock(&bm->io_mutex);
+	if (intent_write_super(bm))
+		pr_err_ratelimited("md-raid1: %s: cannot update the bitmap superblock\n",
+				   mdname(bm->mddev));
+	mutex_unlock(&bm->io_mutex);
+}
+
+/* bitmap_operations.write_all: a member was added, it has no bitmap yet. */
+static void intent_write_everything(struct mddev *mddev)
+{
+	struct intent *bm = mddev->bitmap;
+	unsigned long nr;
+
+	if (!bm)
+		return;
+	for (nr = 0; nr < bm->pages; nr++)
+		set_bit(PAGE_COMMIT, &bm->page[nr].flags);
+	if (intent_write_all_marked(bm))
+		pr_err_ratelimited("md-raid1: %s: cannot write the bitmap\n",
+				   mdname(mddev));
+}
+
+/* bitmap_operations.dirty_bits: md/bitmap_set_bits in sysfs. */
+static void intent_dirty_bits(struct mddev *mddev, unsigned long first,
+			      unsigned long last)
+{
+	int err;
+
+	if (!mddev->bitmap)
+		return;
+	err = intent_set_bits(mddev->bitmap, first, last);
+	if (err)
+		pr_warn("md-raid1: %s: cannot set bits of chunks %lu-%lu: error %d\n",
+			mdname(mddev), first, last, err);
+}
+
+/* bitmap_operations.unplug: what was set has to be on disk afterwards. */
+static void intent_unplug(struct mddev *mddev, bool sync)
+{
+	if (mddev->bitmap && intent_write_all_marked(mddev->bitmap))
+		pr_err_ratelimited("md-raid1: %s: cannot write the bitmap\n",
+				   mdname(mddev));
+}
+
+static bool intent_enabled(struct mddev *mddev)
+{
+	return mddev->bitmap;
+}
+
+/* bitmap_operations.get_stats, for /proc/mdstat and the superblock code. */
+static int intent_stats(void *data, struct md_bitmap_stats *stats)
+{
+	struct intent *bm = data;
+	unsigned long nr;
+
+	if (!bm)
+		return -ENOENT;
+	memset(stats, 0, sizeof(*stats));
+	stats->events_cleared = bm->events_cleared;
+	stats->sync_size = le64_to_cpu(bm->super->sync_size);
+	stats->pages = bm->pages;
+	stats->file_pages = bm->pages;
+	for (nr = 0; nr < bm->pages; nr++)
+		if (!READ_ONCE(bm->page[nr].set))
+			stats->missing_pages++;
+	return 0;
+}
+
+/* The engine ages bits in its own time, not in that of md's thread. */
+static void intent_daemon_work(struct mddev *mddev)
+{
+}
+
+/* There is no write-behind to wait for. */
+static void intent_wait_behind_writes(struct mddev *mddev)
+{
+}
+
+/*
+ * What md core calls. It calls startwrite and endwrite only on behalf of
+ * md_account_bio(), and the members left out here for clusters or for
+ * personalities that do not know this engine; raid1.c and resync.c call
+ * the engine by name.
+ */
+struct bitmap_operations intent_ops = {
+	.enabled		= intent_enabled,
+	.create			= intent_create,
+	.load			= intent_load,
+	.destroy		= intent_destroy,
+	.flush			= intent_settle,
+	.write_all		= intent_write_everything,
+	.dirty_bits		= intent_dirty_bits,
+	.unplug			= intent_unplug,
+	.daemon_work		= intent_daemon_work,
+	.wait_behind_writes	= intent_wait_behind_writes,
+	.update_sb		= intent_update_super,
+	.get_stats		= intent_stats,
+};

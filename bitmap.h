@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * md-raid1: the write-intent engine and its format on disk.
+ */
+#ifndef MD_RAID1_BITMAP_H
+#define MD_RAID1_BITMAP_H
+
+#include <linux/types.h>
+
+/*
+ * The classic write-intent bitmap, version 4, as mdadm's bitmap.h and md core
+ * define it: this header, then one bit for each chunk, least significant bit
+ * of the first byte first.
+ *
+ *   byte 0        256                                    sectors_reserved * 512
+ *   +-------------+--------------------------------------+------------------+
+ *   | intent_super| bit 0, bit 1, ... one for each chunk | not used         |
+ *   +-------------+--------------------------------------+------------------+
+ */
+struct intent_super {
+	__le32	magic;
+	__le32	version;
+	__u8	uuid[16];		/* the array's */
+	__le64	events;			/* of the last superblock update */
+	__le64	events_cleared;		/* a member older than this is stale */
+	__le64	sync_size;		/* sectors that the bits speak of */
+	__le32	state;			/* INTENT_STATE_* */
+	__le32	chunksize;		/* bytes */
+	__le32	daemon_sleep;		/* seconds */
+	__le32	write_behind;
+	__le32	sectors_reserved;
+	__le32	nodes;			/* of a cluster; 0 here */
+	__u8	cluster_name[64];
+	__u8	pad[120];
+};
+
+#define INTENT_MAGIC		0x6d746962
+#define INTENT_VERSION		4	/* bits in little-endian order */
+#define INTENT_VERSION_HOST	3	/* the same on little-endian hosts */
+#define INTENT_VERSION_CLUSTER	5
+#define INTENT_STATE_STALE	0x2	/* the bits must not be trusted */
+#define INTENT_STATE_ERROR	0x4	/* a write of the bits had failed */
+#define INTENT_CHUNK_MIN	512
+#define INTENT_SLEEP_MAX	2000000	/* seconds; must fit into jiffies */
+#define INTENT_BEHIND_MAX	16383	/* largest value that mdadm accepts */
+
+/* What is wrong with a bitmap superblock, in words. */
+struct intent_expect {
+	const u8	*uuid;
+	u64		sync_size;	/* sectors */
+	u64		space;		/* bytes from the header to what follows */
+};
+
+const char *intent_super_check(const struct intent_super *sb,
+			       const struct intent_expect *ex);
+u64 intent_super_chunks(const struct intent_super *sb);
+
+#ifdef __KERNEL__
+
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+
+#include "raid1.h"
+
+/*
+ * A page of the bitmap as it is kept in memory, and the chunks it speaks of.
+ */
+struct intent_page {
+	spinlock_t	lock;		/* cold changes of chunk and image */
+	unsigned long	flags;
+	unsigned int	set;		/* bits that are set */
+};
+
+enum intent_page_flags {
+	PAGE_COMMIT,	/* has set bits that are not on disk */
+	PAGE_LAZY,	/* has cleared bits that are still set on disk */
+};
+
+
+#define INTENT_BATCH	8	/* pages written at a time */
+
+struct intent_batch;
+
+struct intent_write {
+	struct intent_batch	*batch;
+	struct md_rdev		*rdev;
+	struct bio		bio;
+	struct bio_vec		vec;
+};
+
+/**
+ * struct intent_batch - writes or flushes that go to all members together
+ * @wr:		room for all of them, so that nothing is allocated on the way
+ * @target:	the members, held
+ * @targets:	how many
+ * @inflight:	of @wr under way, plus one while they are being sent
+ * @done:	@inflight came down to 0
+ * @failed:	one failed on a member that could not be made Faulty
+ */
+struct intent_batch {
+	struct intent_write	*wr;
+	struct md_rdev		*target[RAID1_MAX_SLOTS];
+	unsigned int		targets;
+	atomic_t		inflight;
+	struct completion	done;
+	bool			failed;
+};
+
+/**
+ * struct intent - the engine of one array; mddev->bitmap
+ * @head:	md core's own attributes may look here until they are replaced
+ *		(compat.c): they find zeroes
+ * @mddev:	the array
+ * @conf:	its personality
+ * @super:	the header as it goes to disk; under @io_mutex
+ * @chunk_shift: log2 of sectors in a chunk
+ * @chunks:	how many
+ * @state:	one byte for each chunk; see bitmap.c
+ * @image:	the bitmap as it goes to disk, header included
+ * @pages:	pages of @image
+ * @page:	their locks and flags
+ * @total:	bits that are set in all
+ * @io_mutex:	serialises all writing of the bitmap
+ * @stage:	what is being written, INTENT_BATCH pages
+ * @writes:	writes of the bitmap; under @io_mutex
+ * @flushes:	flushes of the members before bits are cleared; @tick_mutex
+ * @waiting:	requests that wait for a commit
+ * @commit:	writes the bits that @waiting needs
+ * @tick:	ages and clears bits
+ * @tick_mutex:	one aging pass at a time
+ * @wq:		for @commit and @tick
+ * @grace:	SRCU cookie: when it has passed, no request is left that began
+ *		before the last aging pass
+ * @suspect:	when the array was started, its members may have differed where
+ *		bits are set, though it looked clean
+ * @events_cleared: event count up to which no bit was cleared that a member
+ *		with that count might need
+ */
+struct intent {
+	u8			head[512];
+	struct mddev		*mddev;
+	struct r1_conf		*conf;
+	struct intent_super	*super;
+	unsigned int		chunk_shift;
+	unsigned long		chunks;
+	u8			*state;
+	u8			*image;
+	unsigned long		pages;
+	struct intent_page	*page;
+	atomic_long_t		total;
+	struct mutex		io_mutex;
+	struct page		*stage[INTENT_BATCH];
+	struct intent_batch	writes;
+	struct intent_batch	flushes;
+	struct llist_head	waiting;
+	struct work_struct	commit;
+	struct delayed_work	tick;
+	struct mutex		tick_mutex;
+	struct workqueue_struct	*wq;
+	unsigned long		grace;
+	u64			events_cleared;
+	bool			suspect;
+};
+
+/* superblock.c */
+int intent_super_load(struct mddev *mddev, struct intent_super *sb);
+void intent_super_fill(struct intent *bm);
+void intent_image_read(struct intent *bm);
+int __must_check intent_pages_write(struct intent *bm, unsigned long first,
+				    unsigned int nr, blk_opf_t opf);
+int __must_check intent_flush_members(struct intent *bm);
+bool intent_members_disagree(struct mddev *mddev);
+unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);
+
+/* bitmap.c */
+extern struct bitmap_operations intent_ops;
+bool __must_check intent_begin(struct intent *bm, sector_t sector,
+			       unsigned int sectors);
+void intent_enqueue(struct intent *bm, struct r1_io *io);
+bool intent_needed(struct intent *bm, sector_t sector, unsigned int sectors);
+bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run);
+void intent_sync_done(struct intent *bm, sector_t end, bool all);
+void intent_member_joined(struct intent *bm);
+void intent_destroy(struct mddev *mddev);
+void intent_retime(struct intent *bm);
+
+#endif /* __KERNEL__ */
+#endif

@@ -1,0 +1,1186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * md-raid1: a RAID-1 personality for md. The request path and the members.
+ *
+ * A write goes to every working member and is acknowledged when it has ended
+ * on all of them; a read goes to one member in sync.
+ *
+ * Rules (the numbers are those of docs/design.md):
+ *   I1  A write is sent when its intents are on stable storage, not earlier.
+ *   I5  A write or flush is acknowledged as good only if every member in sync
+ *	 has it, or is recorded as Faulty in the superblocks of those that do.
+ *   I8  Members in sync are the only ones that are read; a member is in sync
+ *	 only after it got all that it missed.
+ *   I9  The last member in sync is not made Faulty (unless the administrator
+ *	 set fail_last_dev): its errors are errors of the array.
+ *
+ * A request's life:
+ *
+ *   make_request --> [gate] --> intents clean? --commit--+
+ *                                 | dirty                v
+ *                                 +-----------------> submit --> legs end
+ *                                                                   |
+ *       acknowledged <-- fault recorded? <-- bad-block upkeep? <----+
+ *                          | no: parked until md's thread has
+ *                          |     updated the superblocks
+ *   A read: choose member --> submit --> end; on an error to the worker in
+ *   repair.c, which mends the member and tries another one.
+ *
+ * Gates. A region (REGION_SECTORS) shares a counter with others. Writes enter
+ * the gates of all regions that they touch, in rising order, and leave them
+ * when they have ended on all members. Copying closes the gate of its one
+ * region and waits until it is empty; repair of a member after a read error
+ * wants it for itself. The counter:
+ *
+ *	31	     30      23..20           19..0
+ *	 -  exclusive  -  closed by copying  writes inside
+ *
+ * Locks:
+ *   reconfig_mutex (md)	members come and go
+ *   conf->lock			spinlock, any context: a member's Faulty and
+ *				In_sync, mddev->degraded, and the demand for a
+ *				superblock update change together
+ *   conf->srcu			requests are readers while they use members
+ * A request never waits for reconfig_mutex or for md's thread while it is an
+ * SRCU reader or holds a gate: so quiescing and removing a member may wait for
+ * readers under reconfig_mutex.
+ */
+#include <linux/delay.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/raid/md_p.h>
+
+#include "raid1.h"
+#include "bitmap.h"
+
+#define GATE_WRITERS	0x000fffff
+#define GATE_COPY	0x00100000
+#define GATE_COPIES	0x00f00000
+#define GATE_EXCLUSIVE	0x40000000
+#define GATE_SHUT	(GATE_COPIES | GATE_EXCLUSIVE)
+
+/* A larger write is split: no more gates than this are held at a time. */
+#define WRITE_REGIONS	64
+
+#define IO_POOL_MIN	64
+
+/* ------------------------------------------------------------- gates */
+
+static bool gate_try_enter(atomic_t *gate)
+{
+	int old = atomic_read(gate);
+
+	do {
+		if (old & GATE_SHUT || (old & GATE_WRITERS) == GATE_WRITERS)
+			return false;
+	} while (!atomic_try_cmpxchg(gate, &old, old + 1));
+	return true;
+}
+
+static void gate_leave(struct r1_conf *conf, atomic_t *gate)
+{
+	int now = atomic_dec_return(gate);
+
+	if ((now & GATE_SHUT && !(now & GATE_WRITERS)) ||
+	    (now & GATE_WRITERS) == GATE_WRITERS - 1)
+		wake_up_all(&conf->wait);
+}
+
+static void gates_leave(struct r1_conf *conf, sector_t first, sector_t end)
+{
+	for (; first < end; first += REGION_SECTORS)
+		gate_leave(conf, r1_gate(conf, first));
+}
+
+/* Enter the gates of a write's regions; false if that would have to wait. */
+static bool gates_enter(struct r1_io *io, bool nowait)
+{
+	sector_t start = round_down(io->sector, REGION_SECTORS);
+	sector_t end = io->sector + io->sectors;
+	struct r1_conf *conf = io->conf;
+	sector_t pos;
+
+	for (pos = start; pos < end; pos += REGION_SECTORS) {
+		atomic_t *gate = r1_gate(conf, pos);
+
+		if (gate_try_enter(gate))
+			continue;
+		if (nowait) {
+			gates_leave(conf, start, pos);
+			return false;
+		}
+		wait_event(conf->wait, gate_try_enter(gate));
+	}
+	return true;
+}
+
+static bool gate_try_close(atomic_t *gate, bool exclusive)
+{
+	int busy = exclusive ? GATE_SHUT : GATE_EXCLUSIVE;
+	int old = atomic_read(gate);
+
+	do {
+		if (old & busy || (old & GATE_COPIES) == GATE_COPIES)
+			return false;
+	} while (!atomic_try_cmpxchg(gate, &old, old +
+				     (exclusive ? GATE_EXCLUSIVE : GATE_COPY)));
+	return true;
+}
+
+/**
+ * r1_gate_close() - keep writes out of a region
+ * @conf:	the array
+ * @sector:	any sector of the region
+ * @exclusive:	keep others who close it out as well
+ *
+ * Returns when no write is under way in the region.
+ *
+ * Context: may sleep; not from a request that holds a gate.
+ */
+void r1_gate_close(struct r1_conf *conf, sector_t sector, bool exclusive)
+{
+	atomic_t *gate = r1_gate(conf, sector);
+
+	wait_event(conf->wait, gate_try_close(gate, exclusive));
+	wait_event(conf->wait, !(atomic_read(gate) & GATE_WRITERS));
+}
+
+/**
+ * r1_gate_open() - the opposite of r1_gate_close()
+ * @conf:	the array
+ * @sector:	as for r1_gate_close()
+ * @exclusive:	as for r1_gate_close()
+ *
+ * Context: any.
+ */
+void r1_gate_open(struct r1_conf *conf, sector_t sector, bool exclusive)
+{
+	atomic_sub(exclusive ? GATE_EXCLUSIVE : GATE_COPY,
+		   r1_gate(conf, sector));
+	wake_up_all(&conf->wait);
+}
+
+/* ----------------------------------------------------------- requests */
+
+/* Become a reader of the members, unless the array is quiesced. */
+static bool request_enter(struct r1_conf *conf, bool nowait, int *idx)
+{
+	for (;;) {
+		*idx = srcu_down_read(&conf->srcu);
+		if (likely(!atomic_read(&conf->frozen)))
+			return true;
+		srcu_up_read(&conf->srcu, *idx);
+		if (nowait)
+			return false;
+		wait_event(conf->wait, !atomic_read(&conf->frozen));
+	}
+}
+
+static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
+{
+	bool nowait = bio->bi_opf & REQ_NOWAIT;
+	struct r1_io *io;
+
+	io = mempool_alloc(&conf->io_pool, nowait ? GFP_NOWAIT : GFP_NOIO);
+	if (!io)
+		return NULL;
+	io->conf = conf;
+	io->orig = bio;
+	io->sector = bio->bi_iter.bi_sector;
+	io->sectors = bio_sectors(bio);
+	io->start_time = 0;
+	io->flags = 0;
+	io->tried = 0;
+	io->retries = 0;
+	io->nr_legs = 0;
+	if (!request_enter(conf, nowait, &io->srcu_idx)) {
+		mempool_free(io, &conf->io_pool);
+		return NULL;
+	}
+	/* md core waits for this when it suspends the array */
+	percpu_ref_get(&conf->mddev->active_io);
+	return io;
+}
+
+/* The request's last word; it is not a reader of the members any more. */
+static void io_end(struct r1_io *io, blk_status_t status)
+{
+	struct mddev *mddev = io->conf->mddev;
+	struct bio *bio = io->orig;
+	bool write = bio_data_dir(bio) == WRITE && io->sectors;
+
+	if (io->start_time)
+		bio_end_io_acct(bio, io->start_time);
+	mempool_free(io, &io->conf->io_pool);
+	if (write)
+		md_write_end(mddev);
+	if (status)
+		bio->bi_status = status;
+	bio_endio(bio);
+	percpu_ref_put(&mddev->active_io);
+}
+
+/* Cut @bio to @sectors; the rest is submitted anew. Keeps order. */
+static struct bio *io_split(struct r1_conf *conf, struct bio *bio,
+			    unsigned int sectors)
+{
+	struct bio *front = bio_split(bio, sectors, GFP_NOIO, &conf->split_set);
+
+	bio_chain(front, bio);
+	submit_bio_noacct(bio);
+	return front;
+}
+
+static void leg_init(struct r1_io *io, struct r1_leg *leg, struct md_rdev *rdev,
+		     bio_end_io_t *end)
+{
+	struct mddev *mddev = io->conf->mddev;
+
+	leg->io = io;
+	leg->rdev = rdev;
+	leg->status = BLK_STS_OK;
+	leg->in_sync = test_bit(In_sync, &rdev->flags);
+	/* only a bio with integrity data allocates anything, and little */
+	bio_init_clone(rdev->bdev, &leg->bio, io->orig,
+		       GFP_NOIO | __GFP_NOFAIL);
+	leg->bio.bi_iter.bi_sector = io->sector + rdev->data_offset;
+	leg->bio.bi_end_io = end;
+	leg->bio.bi_private = leg;
+	mddev_trace_remap(mddev, &leg->bio, io->sector);
+}
+
+/**
+ * r1_member_usable() - may this member get data?
+ * @rdev:	what is in a slot, or NULL
+ *
+ * Context: any; an SRCU reader.
+ * Return: true if there is a member and it is not Faulty
+ */
+bool r1_member_usable(const struct md_rdev *rdev)
+{
+	return rdev && !test_bit(Faulty, &rdev->flags);
+}
+
+/**
+ * r1_good_run() - sectors that can be read before an entry of the bad-block log
+ * @rdev:	the member
+ * @sector:	start
+ * @sectors:	length that is wanted
+ *
+ * Context: any.
+ * Return: number of sectors, 0 if the first one is bad
+ */
+unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
+			 unsigned int sectors)
+{
+	sector_t first_bad;
+	int bad_sectors;
+
+	if (!is_badblock(rdev, sector, sectors, &first_bad, &bad_sectors))
+		return sectors;
+	return first_bad > sector ? first_bad - sector : 0;
+}
+
+/* -------------------------------------------------------------- reads */
+
+/**
+ * r1_must_read_first() - may the members in sync differ here?
+ * @conf:	the array
+ * @sector:	start of the range
+ * @sectors:	its length
+ *
+ * After a crash they may, until the resync has been there. Reads then have to
+ * agree with each other and with what the resync will copy.
+ *
+ * Context: any; an SRCU reader.
+ * Return: true if only the first member in sync may be read
+ */
+bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
+			unsigned int sectors)
+{
+	sector_t resync = compat_resync_offset(conf->mddev);
+
+	if (likely(resync == MaxSector))
+		return false;
+	if (conf->intent)
+		return intent_needed(conf->intent, sector, sectors);
+	return sector + sectors > resync;
+}
+
+/*
+ * What speaks against reading from a member. Idle members first; among equals
+ * the one whose head is near, so that streams stay where they are.
+ */
+static u64 read_cost(const struct r1_member *m, const struct md_rdev *rdev,
+		     sector_t sector)
+{
+	sector_t next = READ_ONCE(m->next_read);
+	u64 distance = next > sector ? next - sector : sector - next;
+	u64 pending = atomic_read(&rdev->nr_pending);
+
+	distance = min_t(u64, distance, (1ULL << 40) - 1);
+	if (!distance && pending < 8)
+		pending = 0;	/* a stream: moving it would cost more */
+	if (!bdev_nonrot(rdev->bdev))
+		pending = min_t(u64, pending / 8, 1);
+	return pending << 40 | distance;
+}
+
+/*
+ * Choose a slot for a read and shorten it to what the slot can give without
+ * touching bad blocks. Returns the slot, or -1.
+ */
+static int read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
+		       unsigned int *sectors)
+{
+	bool first = r1_must_read_first(conf, sector, *sectors);
+	unsigned int best_run = 0;
+	u64 best_cost = U64_MAX;
+	int slot, best = -1;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+		struct md_rdev *rdev = READ_ONCE(m->rdev);
+		unsigned int run;
+		u64 cost;
+
+		if (tried & 1U << slot || !r1_member_usable(rdev) ||
+		    !test_bit(In_sync, &rdev->flags))
+			continue;
+		run = r1_good_run(rdev, sector, *sectors);
+		if (!run || run < best_run)
+			continue;
+		cost = read_cost(m, rdev, sector);
+		if (test_bit(WriteMostly, &rdev->flags))
+			cost |= 1ULL << 63;
+		if (run == best_run && cost >= best_cost)
+			continue;
+		best_run = run;
+		best_cost = cost;
+		best = slot;
+		if (first)
+			break;
+	}
+	if (best >= 0)
+		*sectors = best_run;
+	return best;
+}
+
+static void read_end(struct bio *bio)
+{
+	struct r1_leg *leg = bio->bi_private;
+	struct r1_io *io = leg->io;
+	struct r1_conf *conf = io->conf;
+	blk_status_t status = bio->bi_status;
+
+	bio_uninit(bio);
+	rdev_dec_pending(leg->rdev, conf->mddev);
+	if (status && status != BLK_STS_AGAIN && status != BLK_STS_NOTSUPP) {
+		leg->status = status;
+		r1_retry(io);
+		return;
+	}
+	srcu_up_read(&conf->srcu, io->srcu_idx);
+	io_end(io, status);
+}
+
+static void read_send(struct r1_io *io, int slot)
+{
+	struct r1_conf *conf = io->conf;
+	struct r1_member *m = &conf->member[slot];
+	struct md_rdev *rdev = READ_ONCE(m->rdev);
+	struct r1_leg *leg = &io->leg[0];
+
+	io->slot = slot;
+	io->nr_legs = 1;
+	WRITE_ONCE(m->next_read, io->sector + io->sectors);
+	atomic_inc(&rdev->nr_pending);
+	leg_init(io, leg, rdev, read_end);
+	submit_bio_noacct(&leg->bio);
+}
+
+/**
+ * r1_read_resend() - try a failed read on the members that are left
+ * @io:	the read; @io->tried has the slots that failed
+ *
+ * Context: may sleep; an SRCU reader, the read half is handed on.
+ */
+void r1_read_resend(struct r1_io *io)
+{
+	struct r1_conf *conf = io->conf;
+	unsigned int sectors = io->sectors;
+	int slot = read_choose(conf, io->sector, io->tried, &sectors);
+
+	if (slot >= 0 && sectors == io->sectors) {
+		read_send(io, slot);
+		return;
+	}
+	pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
+			   mdname(conf->mddev), (u64)io->sector, io->sectors);
+	srcu_up_read(&conf->srcu, io->srcu_idx);
+	io_end(io, BLK_STS_IOERR);
+}
+
+static void request_read(struct mddev *mddev, struct bio *bio)
+{
+	struct r1_conf *conf = mddev->private;
+	unsigned int sectors = bio_sectors(bio);
+	struct r1_io *io;
+	int slot;
+
+	io = io_alloc(conf, bio);
+	if (!io) {
+		bio_wouldblock_error(bio);
+		return;
+	}
+	slot = read_choose(conf, io->sector, 0, &sectors);
+	if (slot < 0) {
+		r1_read_resend(io);
+		return;
+	}
+	if (sectors < io->sectors) {
+		io->orig = io_split(conf, bio, sectors);
+		io->sectors = sectors;
+	}
+	if (blk_queue_io_stat(mddev->gendisk->queue))
+		io->start_time = bio_start_io_acct(io->orig);
+	read_send(io, slot);
+}
+
+/* ------------------------------------------------------------- writes */
+
+/*
+ * Is a fault that this request knows of not yet in the superblocks? A fault and
+ * the demand for the update are made under the lock, so whoever has seen the
+ * one sees the other.
+ */
+static bool fault_unrecorded(struct r1_conf *conf)
+{
+	unsigned long flags;
+	bool pending;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	pending = test_bit(MD_SB_CHANGE_PENDING, &conf->mddev->sb_flags);
+	spin_unlock_irqrestore(&conf->lock, flags);
+	return pending;
+}
+
+static blk_status_t write_status(const struct r1_io *io)
+{
+	blk_status_t status = BLK_STS_IOERR;
+	int i;
+
+	for (i = 0; i < io->nr_legs; i++) {
+		const struct r1_leg *leg = &io->leg[i];
+
+		if (!leg->status && leg->in_sync)
+			status = BLK_STS_OK;
+	}
+	/* the last member in sync may have failed it and still be there (I9) */
+	for (i = 0; i < io->nr_legs; i++) {
+		const struct r1_leg *leg = &io->leg[i];
+
+		if (leg->status && leg->in_sync &&
+		    !test_bit(Faulty, &leg->rdev->flags))
+			status = leg->status;
+	}
+	return status;
+}
+
+static void legs_release(struct r1_io *io)
+{
+	while (io->nr_legs)
+		rdev_dec_pending(io->leg[--io->nr_legs].rdev, io->conf->mddev);
+}
+
+/**
+ * r1_write_finish() - acknowledge a write or flush, or park it
+ * @io:	the request; all its legs have ended
+ *
+ * Context: any; an SRCU reader until here.
+ */
+void r1_write_finish(struct r1_io *io)
+{
+	struct r1_conf *conf = io->conf;
+	blk_status_t status = write_status(io);
+
+	legs_release(io);
+	srcu_up_read(&conf->srcu, io->srcu_idx);
+	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
+	    fault_unrecorded(conf)) {
+		llist_add(&io->node, &conf->parked);
+		md_wakeup_thread(conf->mddev->thread);
+		return;
+	}
+	io_end(io, status);
+}
+
+/* Called by md's thread after it has had the chance to update superblocks. */
+static void parked_release(struct r1_conf *conf)
+{
+	struct llist_node *list;
+	struct r1_io *io, *next;
+
+	if (llist_empty(&conf->parked))
+		return;
+	list = llist_del_all(&conf->parked);
+	if (fault_unrecorded(conf)) {
+		llist_for_each_entry_safe(io, next, list, node)
+			llist_add(&io->node, &conf->parked);
+		return;
+	}
+	llist_for_each_entry_safe(io, next, list, node)
+		io_end(io, BLK_STS_OK);
+}
+
+static void write_put(struct r1_io *io)
+{
+	struct r1_conf *conf = io->conf;
+
+	if (!atomic_dec_and_test(&io->pending))
+		return;
+	if (io->sectors)
+		gates_leave(conf, round_down(io->sector, REGION_SECTORS),
+			    io->sector + io->sectors);
+	if (test_bit(IO_BAD_BLOCKS, &io->flags))
+		r1_retry(io);
+	else
+		r1_write_finish(io);
+}
+
+/* Does a write touch nothing but what the member's log has as bad? */
+static bool leg_all_bad(const struct r1_leg *leg)
+{
+	const struct r1_io *io = leg->io;
+	sector_t first_bad;
+	int bad_sectors;
+
+	return io->sectors &&
+	       is_badblock(leg->rdev, io->sector, io->sectors, &first_bad,
+			   &bad_sectors) > 0 &&
+	       first_bad <= io->sector &&
+	       first_bad + bad_sectors >= io->sector + io->sectors;
+}
+
+/* Discarding is advice; a member that cannot follow it is none the worse. */
+static bool leg_excused(const struct r1_leg *leg)
+{
+	return bio_op(&leg->bio) == REQ_OP_DISCARD;
+}
+
+static void write_end(struct bio *bio)
+{
+	struct r1_leg *leg = bio->bi_private;
+	struct r1_io *io = leg->io;
+	struct mddev *mddev = io->conf->mddev;
+	struct md_rdev *rdev = leg->rdev;
+
+	if (bio->bi_status && !leg_excused(leg)) {
+		if (leg_all_bad(leg)) {
+			/* nobody expects to find it there */
+			leg->in_sync = false;
+		} else {
+			leg->status = bio->bi_status;
+			md_error(mddev, rdev);
+			set_bit(IO_AWAIT_SB, &io->flags);
+		}
+	} else if (io->sectors && bio_op(bio) == REQ_OP_WRITE &&
+		   rdev_has_badblock(rdev, io->sector, io->sectors)) {
+		set_bit(IO_BAD_BLOCKS, &io->flags);
+	}
+	bio_uninit(bio);
+	write_put(io);
+}
+
+/**
+ * r1_io_submit() - send a write's legs to their members
+ * @io:	the write; its intents are on stable storage
+ *
+ * Context: may sleep; an SRCU reader, which is handed on.
+ */
+void r1_io_submit(struct r1_io *io)
+{
+	int i, legs = io->nr_legs;
+
+	atomic_set(&io->pending, legs + 1);
+	for (i = 0; i < legs; i++)
+		submit_bio_noacct(&io->leg[i].bio);
+	write_put(io);
+}
+
+/**
+ * r1_io_fail() - end a write that may not be sent
+ * @io:	the write
+ *
+ * Context: any; an SRCU reader until here.
+ */
+void r1_io_fail(struct r1_io *io)
+{
+	int i;
+
+	for (i = 0; i < io->nr_legs; i++) {
+		bio_uninit(&io->leg[i].bio);
+		io->leg[i].status = BLK_STS_IOERR;
+		io->leg[i].in_sync = false;
+	}
+	atomic_set(&io->pending, 1);
+	write_put(io);
+}
+
+static void write_legs(struct r1_io *io)
+{
+	struct r1_conf *conf = io->conf;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+		struct r1_leg *leg = &io->leg[io->nr_legs];
+
+		if (!rdev)
+			continue;
+		if (test_bit(Faulty, &rdev->flags)) {
+			set_bit(IO_AWAIT_SB, &io->flags);
+			continue;
+		}
+		atomic_inc(&rdev->nr_pending);
+		leg_init(io, leg, rdev, write_end);
+		leg->bio.bi_opf &= ~REQ_NOWAIT;
+		io->nr_legs++;
+	}
+}
+
+static void request_flush(struct mddev *mddev, struct bio *bio)
+{
+	struct r1_io *io = io_alloc(mddev->private, bio);
+
+	if (!io) {
+		bio_wouldblock_error(bio);
+		return;
+	}
+	write_legs(io);
+	r1_io_submit(io);
+}
+
+/* Would md_write_start() have to wait? It cannot be asked not to. */
+static bool write_start_waits(const struct mddev *mddev)
+{
+	return !md_is_rdwr((struct mddev *)mddev) || READ_ONCE(mddev->in_sync) ||
+	       READ_ONCE(mddev->sync_checkers) ||
+	       test_bit(MD_SB_CHANGE_PENDING, &mddev->sb_flags);
+}
+
+static void request_write(struct mddev *mddev, struct bio *bio)
+{
+	struct r1_conf *conf = mddev->private;
+	bool nowait = bio->bi_opf & REQ_NOWAIT;
+	sector_t limit = round_down(bio->bi_iter.bi_sector, REGION_SECTORS) +
+			 WRITE_REGIONS * REGION_SECTORS;
+	struct intent *bm;
+	struct r1_io *io;
+
+	if (nowait && write_start_waits(mddev)) {
+		bio_wouldblock_error(bio);
+		return;
+	}
+	if (bio_end_sector(bio) > limit)
+		bio = io_split(conf, bio, limit - bio->bi_iter.bi_sector);
+
+	md_write_start(mddev, bio);
+	io = io_alloc(conf, bio);
+	if (!io)
+		goto again;
+	if (!gates_enter(io, nowait)) {
+		srcu_up_read(&conf->srcu, io->srcu_idx);
+		percpu_ref_put(&mddev->active_io);
+		mempool_free(io, &conf->io_pool);
+		goto again;
+	}
+	if (blk_queue_io_stat(mddev->gendisk->queue))
+		io->start_time = bio_start_io_acct(bio);
+	write_legs(io);
+	bm = conf->intent;
+	if (!bm || intent_begin(bm, io->sector, io->sectors))
+		r1_io_submit(io);
+	else
+		intent_enqueue(bm, io);
+	return;
+again:
+	md_write_end(mddev);
+	bio_wouldblock_error(bio);
+}
+
+static bool r1_make_request(struct mddev *mddev, struct bio *bio)
+{
+	if (bio_data_dir(bio) == READ)
+		request_read(mddev, bio);
+	else if (!bio_sectors(bio))
+		request_flush(mddev, bio);
+	else
+		request_write(mddev, bio);
+	return true;
+}
+
+/* ------------------------------------------------------------ members */
+
+static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
+{
+	struct r1_conf *conf = mddev->private;
+	bool in_sync, last;
+	unsigned long flags;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	in_sync = test_bit(In_sync, &rdev->flags);
+	last = in_sync && conf->raid_disks - mddev->degraded == 1;
+	if (last && !mddev->fail_last_dev) {
+		spin_unlock_irqrestore(&conf->lock, flags);
+		pr_crit_ratelimited("md-raid1: %s: %pg is the last member in sync and stays, in spite of the error\n",
+				    mdname(mddev), rdev->bdev);
+		return;
+	}
+	set_bit(Blocked, &rdev->flags);
+	if (test_and_clear_bit(In_sync, &rdev->flags))
+		mddev->degraded++;
+	set_bit(Faulty, &rdev->flags);
+	set_mask_bits(&mddev->sb_flags, 0,
+		      BIT(MD_SB_CHANGE_DEVS) | BIT(MD_SB_CHANGE_PENDING));
+	spin_unlock_irqrestore(&conf->lock, flags);
+
+	set_bit(MD_RECOVERY_INTR, &mddev->recovery);
+	pr_crit("md-raid1: %s: %pg failed, %d of %d members are left\n",
+		mdname(mddev), rdev->bdev,
+		conf->raid_disks - mddev->degraded, conf->raid_disks);
+}
+
+/* The slot for a new member: the one that it had, or else any vacant one. */
+static int slot_for(struct r1_conf *conf, const struct md_rdev *rdev)
+{
+	int slot, first = 0, last = conf->raid_disks - 1;
+
+	if (rdev->raid_disk >= 0)
+		first = last = rdev->raid_disk;
+	slot = rdev->saved_raid_disk;
+	if (slot >= first && slot <= last && !conf->member[slot].rdev)
+		return slot;
+	for (slot = first; slot <= last; slot++)
+		if (!conf->member[slot].rdev)
+			return slot;
+	return -1;
+}
+
+/* The spare may have been meant to replace a member that is still there. */
+static void add_replacement_note(struct r1_conf *conf,
+				 const struct md_rdev *spare)
+{
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (rdev && test_and_clear_bit(WantReplacement, &rdev->flags))
+			pr_warn("md-raid1: %s: replacement of %pg by %pg is not supported, fail it and add the new one\n",
+				mdname(conf->mddev), rdev->bdev, spare->bdev);
+	}
+}
+
+/* Called under reconfig_mutex; mostly, but not always, the array is suspended. */
+static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
+{
+	struct r1_conf *conf = mddev->private;
+	struct r1_member *m;
+	int slot, err;
+
+	if (mddev->recovery_disabled == conf->recovery_disabled)
+		return -EBUSY;
+	if (test_bit(Replacement, &rdev->flags)) {
+		pr_warn("md-raid1: %s: %pg: replacement of a member is not supported, fail it and add the new one\n",
+			mdname(mddev), rdev->bdev);
+		return -EOPNOTSUPP;
+	}
+	slot = slot_for(conf, rdev);
+	if (slot < 0) {
+		add_replacement_note(conf, rdev);
+		return -EEXIST;
+	}
+	err = mddev_stack_new_rdev(mddev, rdev);
+	if (err)
+		return err;
+
+	m = &conf->member[slot];
+	m->next_read = 0;
+	/* any former member of the mirror will do, whatever slot it had */
+	m->full = !conf->intent || rdev->saved_raid_disk < 0;
+	rdev->raid_disk = slot;
+	smp_store_release(&m->rdev, rdev);
+	/* requests that do not know of it have set their bits by then */
+	synchronize_srcu_expedited(&conf->srcu);
+	if (conf->intent)
+		intent_member_joined(conf->intent);
+
+	pr_info("md-raid1: %s: %pg joins slot %d, %s\n", mdname(mddev),
+		rdev->bdev, slot, m->full ? "everything is to be copied" :
+		"changed chunks are to be copied");
+	return 0;
+}
+
+static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
+{
+	struct r1_conf *conf = mddev->private;
+	struct r1_member *m;
+
+	if (rdev->raid_disk < 0 || rdev->raid_disk >= conf->raid_disks)
+		return 0;
+	m = &conf->member[rdev->raid_disk];
+	if (m->rdev != rdev)
+		return 0;
+	if (test_bit(In_sync, &rdev->flags) || atomic_read(&rdev->nr_pending))
+		return -EBUSY;
+	/* a member to be recovered stays, unless that is hopeless */
+	if (!test_bit(Faulty, &rdev->flags) &&
+	    mddev->recovery_disabled != conf->recovery_disabled &&
+	    mddev->degraded < conf->raid_disks)
+		return -EBUSY;
+	/* with the slot empty, nothing would hold writes back (I5) */
+	if (test_bit(Faulty, &rdev->flags) && md_is_rdwr(mddev) &&
+	    fault_unrecorded(conf))
+		return -EBUSY;
+
+	WRITE_ONCE(m->rdev, NULL);
+	synchronize_srcu_expedited(&conf->srcu);
+	if (atomic_read(&rdev->nr_pending)) {
+		WRITE_ONCE(m->rdev, rdev);
+		return -EBUSY;
+	}
+	m->full = false;
+	return md_integrity_register(mddev);
+}
+
+/* Recovery is over: who has got everything is in sync now. */
+static int r1_spare_active(struct mddev *mddev)
+{
+	struct r1_conf *conf = mddev->private;
+	unsigned long flags;
+	int slot, count = 0;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+		struct md_rdev *rdev = m->rdev;
+
+		if (!r1_member_usable(rdev) ||
+		    rdev->recovery_offset != MaxSector ||
+		    test_and_set_bit(In_sync, &rdev->flags))
+			continue;
+		m->full = false;
+		count++;
+		sysfs_notify_dirent_safe(rdev->sysfs_state);
+	}
+	mddev->degraded -= count;
+	spin_unlock_irqrestore(&conf->lock, flags);
+	return count;
+}
+
+/* ---------------------------------------------------- the array itself */
+
+static void r1_thread(struct md_thread *thread)
+{
+	struct mddev *mddev = thread->mddev;
+	struct r1_conf *conf = mddev->private;
+
+	compat_attach_late(mddev, &conf->attached);
+	md_check_recovery(mddev);
+	parked_release(conf);
+}
+
+static void r1_quiesce(struct mddev *mddev, int quiesce)
+{
+	struct r1_conf *conf = mddev->private;
+
+	if (quiesce) {
+		atomic_inc(&conf->frozen);
+		synchronize_srcu_expedited(&conf->srcu);
+	} else if (atomic_dec_and_test(&conf->frozen)) {
+		wake_up_all(&conf->wait);
+	}
+}
+
+static void r1_status(struct seq_file *seq, struct mddev *mddev)
+{
+	struct r1_conf *conf = mddev->private;
+	int slot;
+
+	lockdep_assert_held(&mddev->lock);
+
+	seq_printf(seq, " [%d/%d] [", conf->raid_disks,
+		   conf->raid_disks - mddev->degraded);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+
+		seq_putc(seq, rdev && test_bit(In_sync, &rdev->flags) ?
+			 'U' : '_');
+	}
+	seq_putc(seq, ']');
+}
+
+static sector_t r1_size(struct mddev *mddev, sector_t sectors, int raid_disks)
+{
+	return sectors ?: mddev->dev_sectors;
+}
+
+static int r1_resize(struct mddev *mddev, sector_t sectors)
+{
+	if (sectors == mddev->dev_sectors)
+		return 0;
+	pr_warn("md-raid1: %s: changing the size of a running array is not supported\n",
+		mdname(mddev));
+	return -EOPNOTSUPP;
+}
+
+static int r1_check_reshape(struct mddev *mddev)
+{
+	if (!mddev->delta_disks && mddev->new_layout == mddev->layout &&
+	    mddev->new_chunk_sectors == mddev->chunk_sectors &&
+	    mddev->new_level == mddev->level)
+		return 0;
+	pr_warn("md-raid1: %s: changing the number of members or the layout of a running array is not supported\n",
+		mdname(mddev));
+	mddev->new_layout = mddev->layout;
+	mddev->new_chunk_sectors = mddev->chunk_sectors;
+	mddev->new_level = mddev->level;
+	return -EOPNOTSUPP;
+}
+
+static void conf_free(struct r1_conf *conf)
+{
+	WARN_ON_ONCE(conf->sync);
+	if (conf->wq)
+		destroy_workqueue(conf->wq);
+	safe_put_page(conf->repair_page);
+	mempool_exit(&conf->io_pool);
+	bioset_exit(&conf->split_set);
+	kvfree(conf->gate);
+	cleanup_srcu_struct(&conf->srcu);
+	kfree(conf);
+}
+
+static struct r1_conf *conf_alloc(struct mddev *mddev)
+{
+	struct r1_conf *conf;
+	size_t io_size;
+
+	conf = kzalloc(struct_size(conf, member, mddev->raid_disks), GFP_KERNEL);
+	if (!conf)
+		return NULL;
+	if (init_srcu_struct(&conf->srcu)) {
+		kfree(conf);
+		return NULL;
+	}
+	conf->mddev = mddev;
+	conf->raid_disks = mddev->raid_disks;
+	conf->recovery_disabled = mddev->recovery_disabled - 1;
+	spin_lock_init(&conf->lock);
+	init_waitqueue_head(&conf->wait);
+	init_llist_head(&conf->parked);
+	init_llist_head(&conf->retry);
+	INIT_WORK(&conf->retry_work, r1_retry_work);
+
+	io_size = offsetof(struct r1_io, leg) +
+		  mddev->raid_disks * sizeof(struct r1_leg);
+	conf->gate = kvcalloc(GATES, sizeof(*conf->gate), GFP_KERNEL);
+	conf->wq = alloc_workqueue("md-raid1-copy-%s",
+				   WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
+				   mdname(mddev));
+	conf->repair_page = alloc_page(GFP_KERNEL);
+	if (!conf->gate || !conf->wq || !conf->repair_page ||
+	    mempool_init_kmalloc_pool(&conf->io_pool, IO_POOL_MIN, io_size) ||
+	    bioset_init(&conf->split_set, IO_POOL_MIN, 0, 0)) {
+		conf_free(conf);
+		return NULL;
+	}
+	return conf;
+}
+
+static int run_refuse(const struct mddev *mddev, const char *why)
+{
+	pr_err("md-raid1: %s: not started: %s\n",
+	       mdname((struct mddev *)mddev), why);
+	return -EINVAL;
+}
+
+static int run_check(struct mddev *mddev)
+{
+	struct md_rdev *rdev;
+
+	if (mddev_is_dm(mddev))
+		return run_refuse(mddev, "device mapper's RAID needs the kernel's own raid1");
+	if (mddev->level != 1)
+		return run_refuse(mddev, "not a RAID-1 array");
+	if (mddev->reshape_position != MaxSector)
+		return run_refuse(mddev, "a reshape is under way, let the kernel's own raid1 finish it");
+	if (mddev->raid_disks < 1 || mddev->raid_disks > RAID1_MAX_SLOTS)
+		return run_refuse(mddev, "the number of members is not in 1 to 32");
+	rdev_for_each(rdev, mddev)
+		if (test_bit(Replacement, &rdev->flags))
+			return run_refuse(mddev, "a member is being replaced, let the kernel's own raid1 finish it");
+	return 0;
+}
+
+/* Put the members into their slots; returns how many are in sync. */
+static int run_members(struct mddev *mddev, struct r1_conf *conf)
+{
+	struct md_rdev *rdev;
+	int in_sync = 0;
+
+	rdev_for_each(rdev, mddev) {
+		struct r1_member *m;
+
+		if (rdev->raid_disk < 0 || rdev->raid_disk >= conf->raid_disks)
+			continue;
+		m = &conf->member[rdev->raid_disk];
+		if (m->rdev)
+			return run_refuse(mddev, "two members claim the same slot");
+		m->rdev = rdev;
+		if (test_bit(FailFast, &rdev->flags))
+			pr_info("md-raid1: %s: failfast of %pg is not supported, its errors are retried as usual\n",
+				mdname(mddev), rdev->bdev);
+		if (test_bit(Faulty, &rdev->flags))
+			continue;
+		if (test_bit(In_sync, &rdev->flags))
+			in_sync++;
+		else
+			m->full = rdev->saved_raid_disk < 0;
+	}
+	mddev->degraded = conf->raid_disks - in_sync;
+	if (!in_sync)
+		return run_refuse(mddev, "no member is in sync");
+	return in_sync;
+}
+
+static int run_limits(struct mddev *mddev)
+{
+	struct queue_limits lim;
+	int err;
+
+	md_init_stacking_limits(&lim);
+	/* members may disagree about it, and zeroes can always be written */
+	lim.max_write_zeroes_sectors = 0;
+	err = mddev_stack_rdev_limits(mddev, &lim, MDDEV_STACK_INTEGRITY);
+	if (err)
+		return err;
+	return queue_limits_set(mddev->gendisk->queue, &lim);
+}
+
+/* With one member in sync there is nothing that could be out of step. */
+static bool run_needs_resync(struct mddev *mddev, struct r1_conf *conf,
+			     int in_sync)
+{
+	int slot;
+
+	if (in_sync > 1)
+		return true;
+	/*
+	 * What a half-recovered member has got so far may have suffered in
+	 * the same crash, and its recovery will go on from there.
+	 */
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (r1_member_usable(rdev) && rdev->recovery_offset &&
+		    !test_bit(In_sync, &rdev->flags))
+			return true;
+	}
+	return false;
+}
+
+static int r1_run(struct mddev *mddev)
+{
+	struct md_thread *thread;
+	struct r1_conf *conf;
+	int err, in_sync;
+
+	err = run_check(mddev);
+	if (err)
+		return err;
+	conf = conf_alloc(mddev);
+	if (!conf)
+		return -ENOMEM;
+	in_sync = run_members(mddev, conf);
+	err = in_sync < 0 ? in_sync : run_limits(mddev);
+	if (err)
+		goto out;
+	if (!run_needs_resync(mddev, conf, in_sync))
+		compat_set_resync_offset(mddev, MaxSector);
+
+	/* from here on md core calls ->free() on an error */
+	mddev->private = conf;
+	thread = md_register_thread(r1_thread, mddev, "raid1");
+	if (!thread)
+		return -ENOMEM;
+	rcu_assign_pointer(mddev->thread, thread);
+	err = compat_attach(mddev, &conf->attached);
+	if (err)
+		return err;
+	md_set_array_sectors(mddev, r1_size(mddev, 0, 0));
+	err = md_integrity_register(mddev);
+	if (err)
+		return err;
+	pr_info("md-raid1: %s: %d of %d members in sync%s\n", mdname(mddev),
+		in_sync, conf->raid_disks,
+		compat_resync_offset(mddev) == MaxSector ? "" :
+		", not clean: what changed will be made equal");
+	return 0;
+
+out:
+	conf_free(conf);
+	return err;
+}
+
+static void r1_free(struct mddev *mddev, void *priv)
+{
+	struct r1_conf *conf = priv;
+
+	/* md core has not done so if the start of the array failed */
+	intent_destroy(mddev);
+	compat_detach(mddev, &conf->attached);
+	conf_free(conf);
+}
+
+static struct md_personality r1_personality = {
+	.name			= "raid1",
+	.level			= 1,
+	.owner			= THIS_MODULE,
+	.make_request		= r1_make_request,
+	.run			= r1_run,
+	.free			= r1_free,
+	.status			= r1_status,
+	.error_handler		= r1_error,
+	.hot_add_disk		= r1_add,
+	.hot_remove_disk	= r1_remove,
+	.spare_active		= r1_spare_active,
+	.sync_request		= r1_sync_request,
+	.resize			= r1_resize,
+	.size			= r1_size,
+	.check_reshape		= r1_check_reshape,
+	.quiesce		= r1_quiesce,
+};
+
+static int __init r1_init(void)
+{
+	if (compat_stock_loaded()) {
+		pr_err("md-raid1: the kernel's own raid1 is loaded and would keep serving RAID-1 arrays: stop them, rmmod raid1, then load md-raid1\n");
+		return -EEXIST;
+	}
+	return register_md_personality(&r1_personality);
+}
+
+static void __exit r1_exit(void)
+{
+	unregister_md_personality(&r1_personality);
+}
+
+module_init(r1_init);
+module_exit(r1_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("RAID-1 for md, with write intents that cost little");
+MODULE_ALIAS("md-raid1");
+MODULE_ALIAS("md-level-1");

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * md-raid1: what the files of the personality share.
+ *
+ * Units: sectors are 512 bytes and count from the start of a member's data
+ * area unless a name says otherwise; a region is REGION_SECTORS of them.
+ */
+#ifndef MD_RAID1_H
+#define MD_RAID1_H
+
+#include <linux/bio.h>
+#include <linux/mempool.h>
+#include <linux/srcu.h>
+#include <linux/workqueue.h>
+
+#include "compat.h"
+
+#define RAID1_MAX_SLOTS		32
+
+/* Writes and copying exclude each other by region; see raid1.c. */
+#define REGION_SHIFT		11
+#define REGION_SECTORS		(1U << REGION_SHIFT)
+#define GATES			4096	/* regions share gates by hash */
+
+struct r1_conf;
+struct r1_io;
+struct r1_sync;
+struct intent;
+
+/**
+ * struct r1_member - one slot of the array
+ * @rdev:	the member in the slot, or NULL when the slot is vacant.
+ *		Changed under reconfig_mutex; readers hold an SRCU read side
+ *		of r1_conf.srcu, or know that the array is suspended.
+ * @next_read:	sector after the last read sent to the member, for balancing
+ * @full:	the member has to get everything, not just what the intents say
+ */
+struct r1_member {
+	struct md_rdev	*rdev;
+	sector_t	next_read;
+	bool		full;
+};
+
+/**
+ * struct r1_leg - the part of a request that goes to one member
+ * @io:		the request
+ * @rdev:	the member; its nr_pending is held while the leg is alive
+ * @status:	how the leg ended
+ * @in_sync:	the member was in sync when the leg was made
+ * @bio:	the clone that is sent; embedded, so that a write needs one
+ *		allocation whatever the number of members
+ */
+struct r1_leg {
+	struct r1_io	*io;
+	struct md_rdev	*rdev;
+	blk_status_t	status;
+	bool		in_sync;
+	struct bio	bio;
+};
+
+enum r1_io_flags {
+	IO_AWAIT_SB,	/* not acknowledged before a fault is recorded */
+	IO_BAD_BLOCKS,	/* a leg wrote over entries of a bad-block log */
+};
+
+/**
+ * struct r1_io - a request on its way through the mirror
+ * @conf:	the array
+ * @orig:	what the upper layer sent; completed exactly once
+ * @sector:	first sector
+ * @sectors:	length; 0 for a bare flush
+ * @srcu_idx:	from srcu_down_read() on r1_conf.srcu
+ * @pending:	legs under way, plus one while they are being sent
+ * @start_time:	for I/O accounting, 0 if there is none
+ * @flags:	enum r1_io_flags
+ * @tried:	slots that a read has tried in vain
+ * @slot:	the slot of a read's leg
+ * @retries:	how often the read was sent again
+ * @nr_legs:	how many of @leg are in use
+ * @node:	on the list of intents, retries or parked requests
+ * @leg:	one for each member of the array
+ */
+struct r1_io {
+	struct r1_conf		*conf;
+	struct bio		*orig;
+	sector_t		sector;
+	unsigned int		sectors;
+	int			srcu_idx;
+	atomic_t		pending;
+	unsigned long		start_time;
+	unsigned long		flags;
+	u32			tried;
+	u8			slot;
+	u8			retries;
+	u8			nr_legs;
+	struct llist_node	node;
+	struct r1_leg		leg[];
+};
+
+/**
+ * struct r1_conf - one running array; mddev->private
+ * @mddev:	the array in md core's eyes
+ * @raid_disks:	number of slots
+ * @intent:	the intent engine, or NULL; changes only while the array is
+ *		suspended or not yet running
+ * @srcu:	every request is a reader from before it looks at the members
+ *		until its last member I/O has ended
+ * @frozen:	new requests wait on @wait while it is not 0; see ->quiesce()
+ * @wait:	for @frozen, and for gates
+ * @gate:	GATES counters; see raid1.c
+ * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
+ *		mddev->degraded and the request for a superblock update
+ * @parked:	requests that wait for a superblock update
+ * @retry:	requests for @retry_work
+ * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
+ * @repair_page: buffer of @retry_work
+ * @wq:		for @retry_work and the steps of copying
+ * @io_pool:	struct r1_io
+ * @split_set:	bios for requests that cross a region
+ * @recovery_disabled: value of mddev->recovery_disabled for which recovery is
+ *		pointless
+ * @sync:	the running resync, recovery, check or repair, or NULL
+ * @attached:	what compat.c remembers of the engine that it replaced
+ * @member:	the slots
+ */
+struct r1_conf {
+	struct mddev		*mddev;
+	int			raid_disks;
+	struct intent		*intent;
+	struct srcu_struct	srcu;
+	atomic_t		frozen;
+	wait_queue_head_t	wait;
+	atomic_t		*gate;
+	spinlock_t		lock;
+	struct llist_head	parked;
+	struct llist_head	retry;
+	struct work_struct	retry_work;
+	struct page		*repair_page;
+	struct workqueue_struct	*wq;
+	mempool_t		io_pool;
+	struct bio_set		split_set;
+	int			recovery_disabled;
+	struct r1_sync		*sync;
+	struct compat_attach	attached;
+	struct r1_member	member[];
+};
+
+/* raid1.c */
+void r1_gate_close(struct r1_conf *conf, sector_t sector, bool exclusive);
+void r1_gate_open(struct r1_conf *conf, sector_t sector, bool exclusive);
+void r1_io_submit(struct r1_io *io);
+void r1_io_fail(struct r1_io *io);
+bool r1_member_usable(const struct md_rdev *rdev);
+unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
+			 unsigned int sectors);
+bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
+			unsigned int sectors);
+
+/* repair.c */
+void r1_retry_work(struct work_struct *work);
+void r1_retry(struct r1_io *io);
+void r1_read_resend(struct r1_io *io);
+void r1_write_finish(struct r1_io *io);
+
+/* resync.c */
+sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
+			 int *skipped);
+
+static inline atomic_t *r1_gate(struct r1_conf *conf, sector_t sector)
+{
+	return &conf->gate[(sector >> REGION_SHIFT) % GATES];
+}
+
+#endif

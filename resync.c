@@ -1,0 +1,708 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * md-raid1: copying between members: resync, recovery, check and repair.
+ *
+ * md's sync thread calls r1_sync_request() from the start of the array to its
+ * end. What need not be copied is skipped; the rest is copied window by window,
+ * several at a time, each within one region whose gate is closed meanwhile.
+ *
+ *			reads			writes to
+ *   resync		one member in sync	all others in sync
+ *   recovery		one member in sync	members not in sync: those that have
+ *						to get everything, and where the
+ *						intents say so all of them, and,
+ *						if the array was not clean, all
+ *						others in sync as well
+ *   check, repair	all members in sync	who differs (repair) or could not be
+ *						read (both)
+ *
+ * A window's life, each step in a worker:
+ *
+ *   r1_sync_request: close gate --> read --+--> compare --> write --> end
+ *					^     | failed
+ *					+-----+ next member; in the end block by
+ *						block from whichever can read it
+ *
+ * Rules (the numbers are those of docs/design.md):
+ *   I3  A chunk ceases to be due only when all windows in it have ended well on
+ *	 all members; whatever went wrong, all from there on stays due.
+ *   I5  No write is under way in a region while it is copied.
+ *   I8  A member is reported to be complete (->spare_active()) only after a
+ *	 pass in which no window failed: a window that fails interrupts it.
+ *
+ * Locks: r1_sync.lock for the list of free windows, any context. The sync
+ * thread alone uses the other fields of struct r1_sync, but for .bad.
+ */
+#include <linux/delay.h>
+#include <linux/slab.h>
+
+#include "raid1.h"
+#include "bitmap.h"
+
+#define WINDOW_PAGES	(256 >> (PAGE_SHIFT - 10))
+#define WINDOW_SECTORS	(WINDOW_PAGES << (PAGE_SHIFT - 9))
+#define BLOCK_SECTORS	(PAGE_SIZE >> 9)
+#define WINDOWS_MAX	16
+#define WINDOWS_BYTES	(8 << 20)	/* of buffers, for all windows */
+
+enum sync_mode { SYNC_RESYNC, SYNC_RECOVER, SYNC_CHECK, SYNC_REPAIR };
+
+struct window;
+
+/* A window's business with one slot. */
+struct copy {
+	struct window	*window;
+	struct md_rdev	*rdev;		/* held; NULL if not concerned */
+	struct bio_vec	*buf;		/* what it reads into, or writes from */
+	blk_status_t	status;
+	struct bio	bio;
+};
+
+struct window {
+	struct r1_sync		*sync;
+	struct list_head	free;
+	struct work_struct	work;
+	sector_t		sector;
+	unsigned int		sectors;
+	bool			writing;
+	u32			read;	/* slots that are, or were, read */
+	u32			write;	/* slots to be written */
+	u32			tried;	/* slots that could not be read */
+	u32			from;	/* slots that may be read */
+	atomic_t		pending;
+	struct bio_vec		*buf;	/* buffers, WINDOW_PAGES each */
+	struct copy		copy[];
+};
+
+/**
+ * struct r1_sync - one pass over the array
+ * @conf:	the array
+ * @mode:	what is being done
+ * @next:	sector after the last window that was started or skipped
+ * @bad:	first sector of the lowest window that failed, or MaxSector
+ * @checkpoint:	when done chunks were last settled, in jiffies
+ * @lock:	for @free and @bad
+ * @free:	windows at rest
+ * @idle:	how many they are
+ * @windows:	how many there are
+ * @buffers:	buffers a window
+ * @all:	all windows
+ */
+struct r1_sync {
+	struct r1_conf		*conf;
+	enum sync_mode		mode;
+	sector_t		next;
+	sector_t		bad;
+	unsigned long		checkpoint;
+	spinlock_t		lock;
+	struct list_head	free;
+	unsigned int		idle;
+	unsigned int		windows;
+	unsigned int		buffers;
+	struct window		*all[WINDOWS_MAX];
+};
+
+static bool comparing(const struct r1_sync *sync)
+{
+	return sync->mode == SYNC_CHECK || sync->mode == SYNC_REPAIR;
+}
+
+/* ------------------------------------------------------------- windows */
+
+static void window_free(struct window *w)
+{
+	unsigned int i;
+
+	if (!w)
+		return;
+	for (i = 0; w->buf && i < w->sync->buffers * WINDOW_PAGES; i++)
+		if (w->buf[i].bv_page)
+			__free_page(w->buf[i].bv_page);
+	kvfree(w->buf);
+	kfree(w);
+}
+
+static void window_work(struct work_struct *work);
+
+static struct window *window_alloc(struct r1_sync *sync)
+{
+	unsigned int i, slots = sync->conf->raid_disks;
+	struct window *w;
+
+	w = kzalloc(struct_size(w, copy, slots), GFP_NOIO | __GFP_NOWARN);
+	if (!w)
+		return NULL;
+	w->sync = sync;
+	INIT_WORK(&w->work, window_work);
+	w->buf = kvcalloc(sync->buffers * WINDOW_PAGES, sizeof(*w->buf),
+			  GFP_NOIO | __GFP_NOWARN);
+	for (i = 0; w->buf && i < sync->buffers * WINDOW_PAGES; i++) {
+		struct page *page = alloc_page(GFP_NOIO | __GFP_NOWARN);
+
+		if (!page)
+			break;
+		bvec_set_page(&w->buf[i], page, PAGE_SIZE, 0);
+	}
+	if (i < sync->buffers * WINDOW_PAGES) {
+		window_free(w);
+		return NULL;
+	}
+	for (i = 0; i < slots; i++)
+		w->copy[i].window = w;
+	return w;
+}
+
+static void sync_free(struct r1_sync *sync)
+{
+	while (sync->windows--) {
+		flush_work(&sync->all[sync->windows]->work);
+		window_free(sync->all[sync->windows]);
+	}
+	kfree(sync);
+}
+
+static struct r1_sync *sync_alloc(struct r1_conf *conf)
+{
+	unsigned long action = READ_ONCE(conf->mddev->recovery);
+	struct r1_sync *sync;
+	unsigned int want;
+
+	sync = kzalloc(sizeof(*sync), GFP_NOIO);
+	if (!sync)
+		return NULL;
+	sync->conf = conf;
+	spin_lock_init(&sync->lock);
+	INIT_LIST_HEAD(&sync->free);
+	sync->bad = MaxSector;
+	sync->checkpoint = jiffies;
+	if (!test_bit(MD_RECOVERY_SYNC, &action))
+		sync->mode = SYNC_RECOVER;
+	else if (!test_bit(MD_RECOVERY_REQUESTED, &action))
+		sync->mode = SYNC_RESYNC;
+	else if (test_bit(MD_RECOVERY_CHECK, &action))
+		sync->mode = SYNC_CHECK;
+	else
+		sync->mode = SYNC_REPAIR;
+
+	sync->buffers = comparing(sync) ? conf->raid_disks : 1;
+	want = WINDOWS_BYTES / (sync->buffers * WINDOW_SECTORS * 512);
+	want = clamp(want, 2, WINDOWS_MAX);
+	while (sync->windows < want) {
+		struct window *w = window_alloc(sync);
+
+		if (!w)
+			break;
+		sync->all[sync->windows++] = w;
+		list_add(&w->free, &sync->free);
+	}
+	sync->idle = sync->windows;
+	if (sync->windows)
+		return sync;
+	sync_free(sync);
+	return NULL;
+}
+
+static struct window *window_get(struct r1_sync *sync)
+{
+	struct window *w;
+
+	spin_lock_irq(&sync->lock);
+	w = list_first_entry_or_null(&sync->free, struct window, free);
+	if (w) {
+		list_del(&w->free);
+		sync->idle--;
+	}
+	spin_unlock_irq(&sync->lock);
+	return w;
+}
+
+/* The window's last step: from here on it may be taken, or freed. */
+static void window_end(struct window *w, bool ok)
+{
+	struct r1_sync *sync = w->sync;
+	struct r1_conf *conf = sync->conf;
+	struct mddev *mddev = conf->mddev;
+	unsigned int sectors = w->sectors;
+	sector_t sector = w->sector;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		if (w->copy[slot].rdev)
+			rdev_dec_pending(w->copy[slot].rdev, mddev);
+		w->copy[slot].rdev = NULL;
+	}
+	r1_gate_open(conf, sector, false);
+
+	spin_lock_irq(&sync->lock);
+	if (!ok)
+		sync->bad = min(sync->bad, sector);
+	list_add(&w->free, &sync->free);
+	sync->idle++;
+	spin_unlock_irq(&sync->lock);
+	wake_up_all(&conf->wait);
+	md_done_sync(mddev, sectors, ok);
+}
+
+/* ------------------------------------------------------------------ I/O */
+
+static void copy_end(struct bio *bio)
+{
+	struct copy *copy = bio->bi_private;
+	struct window *w = copy->window;
+
+	copy->status = bio->bi_status;
+	bio_uninit(bio);
+	if (atomic_dec_and_test(&w->pending))
+		queue_work(w->sync->conf->wq, &w->work);
+}
+
+static void copy_send(struct window *w, int slot, struct bio_vec *buf,
+		      enum req_op op)
+{
+	struct copy *copy = &w->copy[slot];
+	struct bio *bio = &copy->bio;
+
+	copy->buf = buf;
+	bio_init(bio, copy->rdev->bdev, buf, WINDOW_PAGES, op);
+	bio->bi_vcnt = DIV_ROUND_UP(w->sectors, BLOCK_SECTORS);
+	bio->bi_iter.bi_size = w->sectors << 9;
+	bio->bi_iter.bi_sector = w->sector + copy->rdev->data_offset;
+	bio->bi_end_io = copy_end;
+	bio->bi_private = copy;
+	md_sync_acct_bio(bio, w->sectors);
+	submit_bio_noacct(bio);
+}
+
+static void copies_send(struct window *w, u32 slots, enum req_op op)
+{
+	struct bio_vec *buf = w->buf;
+	int slot;
+
+	atomic_set(&w->pending, hweight32(slots));
+	for (slot = 0; slots; slot++) {
+		if (!(slots & 1U << slot))
+			continue;
+		slots &= ~(1U << slot);
+		/* after the last of them is sent, the window may move on */
+		if (op == REQ_OP_WRITE)
+			copy_send(w, slot, w->copy[slot].buf, op);
+		else
+			copy_send(w, slot, buf, op);
+		if (comparing(w->sync))
+			buf += WINDOW_PAGES;
+	}
+}
+
+/* Slots of a window that could be read all over. */
+static u32 slots_read(const struct window *w)
+{
+	u32 good = 0;
+	int slot;
+
+	for (slot = 0; slot < w->sync->conf->raid_disks; slot++)
+		if (w->read & 1U << slot && !w->copy[slot].status)
+			good |= 1U << slot;
+	return good;
+}
+
+/* Slots that are in sync and can be read at @sector; *run: how far. */
+static u32 slots_readable(struct r1_conf *conf, sector_t sector,
+			  unsigned int *run)
+{
+	unsigned int want = *run;
+	u32 slots = 0;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+		unsigned int good;
+
+		if (!r1_member_usable(rdev) ||
+		    !test_bit(In_sync, &rdev->flags))
+			continue;
+		good = r1_good_run(rdev, sector, want);
+		if (!good)
+			continue;
+		*run = min(*run, good);
+		slots |= 1U << slot;
+	}
+	return slots;
+}
+
+/* The member to copy from: the first, as r1_must_read_first() wants it. */
+static int source_of(struct r1_conf *conf, u32 slots)
+{
+	int slot;
+
+	if (compat_resync_offset(conf->mddev) != MaxSector)
+		return ffs(slots) - 1;
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (slots & 1U << slot &&
+		    !test_bit(WriteMostly, &conf->member[slot].rdev->flags))
+			return slot;
+	return ffs(slots) - 1;
+}
+
+/* Read a window block by block, from whichever member has the block. */
+static bool window_salvage(struct window *w)
+{
+	struct r1_conf *conf = w->sync->conf;
+	unsigned int pos, n;
+	int slot;
+
+	for (pos = 0; pos < w->sectors; pos += n) {
+		struct page *page = w->buf[pos / BLOCK_SECTORS].bv_page;
+
+		n = min_t(unsigned int, BLOCK_SECTORS, w->sectors - pos);
+		for (slot = 0; slot < conf->raid_disks; slot++) {
+			struct md_rdev *rdev = w->copy[slot].rdev;
+
+			if (w->tried & 1U << slot &&
+			    sync_page_io(rdev, w->sector + pos, n << 9, page,
+					 REQ_OP_READ, false))
+				break;
+		}
+		if (slot == conf->raid_disks) {
+			pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
+					   mdname(conf->mddev),
+					   (u64)w->sector + pos, n);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Nothing can be copied from here: do not try again at once. */
+static void window_give_up(struct window *w)
+{
+	struct r1_conf *conf = w->sync->conf;
+
+	pr_err_ratelimited("md-raid1: %s: nothing to copy from at sectors %llu+%u\n",
+			   mdname(conf->mddev), (u64)w->sector, w->sectors);
+	if (w->sync->mode == SYNC_RECOVER)
+		conf->recovery_disabled = conf->mddev->recovery_disabled;
+	/* what a check cannot read is no reason to end it */
+	window_end(w, comparing(w->sync));
+}
+
+static void window_write(struct window *w, struct bio_vec *buf)
+{
+	int slot;
+
+	for (slot = 0; slot < w->sync->conf->raid_disks; slot++)
+		w->copy[slot].buf = buf;
+	w->writing = true;
+	if (w->write)
+		copies_send(w, w->write, REQ_OP_WRITE);
+	else
+		window_end(w, true);
+}
+
+/* ----------------------------------------------------------------- steps */
+
+/* resync and recovery, after a read */
+static void window_copy(struct window *w)
+{
+	struct r1_conf *conf = w->sync->conf;
+	u32 left;
+
+	if (!slots_read(w)) {
+		w->tried |= w->read;
+		left = w->from & ~w->tried;
+		if (left) {
+			w->read = 1U << source_of(conf, left);
+			copies_send(w, w->read, REQ_OP_READ);
+			return;
+		}
+		if (!window_salvage(w)) {
+			window_give_up(w);
+			return;
+		}
+	}
+	/* a member in sync that could not be read is mended by this */
+	w->write = (w->write | w->tried) & ~slots_read(w);
+	window_write(w, w->buf);
+}
+
+static bool blocks_differ(const struct bio_vec *a, const struct bio_vec *b,
+			  unsigned int sectors)
+{
+	return memcmp(page_address(a->bv_page), page_address(b->bv_page),
+		      sectors << 9);
+}
+
+/* check and repair, after all reads */
+static void window_compare(struct window *w)
+{
+	struct r1_sync *sync = w->sync;
+	struct r1_conf *conf = sync->conf;
+	u32 good = slots_read(w), differ = 0;
+	int source = ffs(good) - 1, slot;
+	unsigned int pos, n, mismatches = 0;
+	struct bio_vec *buf;
+
+	if (!good) {
+		w->tried = w->read;
+		if (!window_salvage(w)) {
+			window_give_up(w);
+			return;
+		}
+		w->write = w->tried;
+		window_write(w, w->buf);
+		return;
+	}
+
+	buf = w->copy[source].buf;
+	for (pos = 0; pos < w->sectors; pos += n) {
+		unsigned int block = pos / BLOCK_SECTORS;
+		bool same = true;
+
+		n = min_t(unsigned int, BLOCK_SECTORS, w->sectors - pos);
+		for (slot = source + 1; slot < conf->raid_disks; slot++) {
+			if (!(good & 1U << slot) ||
+			    !blocks_differ(buf + block,
+					   w->copy[slot].buf + block, n))
+				continue;
+			differ |= 1U << slot;
+			same = false;
+		}
+		if (!same)
+			mismatches += n;
+	}
+	atomic64_add(mismatches, &conf->mddev->resync_mismatches);
+	w->write = w->read & ~good;
+	if (sync->mode == SYNC_REPAIR)
+		w->write |= differ;
+	window_write(w, buf);
+}
+
+static void window_written(struct window *w)
+{
+	struct r1_conf *conf = w->sync->conf;
+	bool ok = true;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = w->copy[slot].rdev;
+
+		if (!(w->write & 1U << slot))
+			continue;
+		if (w->copy[slot].status) {
+			pr_err_ratelimited("md-raid1: %s: cannot copy to %pg at sectors %llu+%u\n",
+					   mdname(conf->mddev), rdev->bdev,
+					   (u64)w->sector, w->sectors);
+			md_error(conf->mddev, rdev);
+			ok = false;
+		} else if (rdev_has_badblock(rdev, w->sector, w->sectors)) {
+			rdev_clear_badblocks(rdev, w->sector, w->sectors, 0);
+		}
+	}
+	window_end(w, ok);
+}
+
+static void window_work(struct work_struct *work)
+{
+	struct window *w = container_of(work, struct window, work);
+
+	if (w->writing)
+		window_written(w);
+	else if (comparing(w->sync))
+		window_compare(w);
+	else
+		window_copy(w);
+}
+
+/* ----------------------------------------------------------- sync thread */
+
+/*
+ * Members to be recovered at @sector. @due: also those that need just what the
+ * intents say. @len is shortened to where the next one begins to need all.
+ */
+static u32 recovery_targets(struct r1_conf *conf, sector_t sector, bool due,
+			    sector_t *len)
+{
+	u32 slots = 0;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+		struct md_rdev *rdev = READ_ONCE(m->rdev);
+		bool full = m->full || !conf->intent;
+		sector_t offset;
+
+		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
+			continue;
+		offset = READ_ONCE(rdev->recovery_offset);
+		if (full && sector < offset)
+			*len = min(*len, offset - sector);
+		if (due || (full && sector >= offset))
+			slots |= 1U << slot;
+	}
+	return slots;
+}
+
+/*
+ * Hold the members of @slots that are not Faulty; returns which. While the sync
+ * thread runs, md core does not remove any.
+ */
+static u32 window_hold(struct window *w, u32 slots)
+{
+	struct r1_conf *conf = w->sync->conf;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev;
+
+		if (!(slots & 1U << slot))
+			continue;
+		rdev = READ_ONCE(conf->member[slot].rdev);
+		if (!r1_member_usable(rdev)) {
+			slots &= ~(1U << slot);
+			continue;
+		}
+		atomic_inc(&rdev->nr_pending);
+		w->copy[slot].rdev = rdev;
+		w->copy[slot].status = BLK_STS_OK;
+	}
+	return slots;
+}
+
+static void window_start(struct window *w, u32 from, u32 to)
+{
+	struct r1_sync *sync = w->sync;
+	struct r1_conf *conf = sync->conf;
+
+	w->writing = false;
+	w->tried = 0;
+	w->from = window_hold(w, from);
+	w->write = window_hold(w, to & ~from) | (to & w->from);
+	if (!w->from) {
+		window_give_up(w);
+		return;
+	}
+	w->read = comparing(sync) ? w->from :
+		  1U << source_of(conf, w->from);
+	copies_send(w, w->read, REQ_OP_READ);
+}
+
+static void sync_finish(struct r1_conf *conf)
+{
+	struct mddev *mddev = conf->mddev;
+	struct r1_sync *sync = conf->sync;
+	bool complete;
+
+	if (!sync)
+		return;
+	wait_event(conf->wait, READ_ONCE(sync->idle) == sync->windows);
+	complete = !test_bit(MD_RECOVERY_INTR, &mddev->recovery) &&
+		   sync->bad == MaxSector;
+	if (conf->intent && !comparing(sync))
+		intent_sync_done(conf->intent, complete ? MaxSector :
+				 min(sync->next, sync->bad), true);
+	conf->sync = NULL;
+	sync_free(sync);
+}
+
+/* Settle what is done from time to time: a crash then costs less copying. */
+static void sync_checkpoint(struct r1_sync *sync, sector_t sector)
+{
+	struct mddev *mddev = sync->conf->mddev;
+
+	if (!sync->conf->intent || comparing(sync) ||
+	    time_before(jiffies, sync->checkpoint +
+			mddev->bitmap_info.daemon_sleep))
+		return;
+	wait_event(mddev->recovery_wait,
+		   !atomic_read(&mddev->recovery_active));
+	intent_sync_done(sync->conf->intent, min(sector, sync->bad), false);
+	if (sync->bad == MaxSector) {
+		mddev->curr_resync_completed = sector;
+		set_bit(MD_SB_CHANGE_CLEAN, &mddev->sb_flags);
+		sysfs_notify_dirent_safe(mddev->sysfs_completed);
+	}
+	sync->checkpoint = jiffies;
+}
+
+/*
+ * What is to be done at @sector: copy from one of @from to @to, or nothing if
+ * @to is empty. @len is shortened to what all of this is true for.
+ */
+static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
+		      u32 *from, u32 *to)
+{
+	struct r1_conf *conf = sync->conf;
+	struct intent *bm = conf->intent;
+	bool unclean = compat_resync_offset(conf->mddev) != MaxSector;
+	bool due = false;
+	unsigned int want;
+	sector_t run;
+
+	*from = 0;
+	*to = 0;
+	if (bm && !comparing(sync)) {
+		due = intent_sync_start(bm, sector, &run);
+		*len = min(*len, run);
+	}
+	if (sync->mode == SYNC_RECOVER)
+		*to = recovery_targets(conf, sector, due, len);
+	if (!*to && (sync->mode == SYNC_RECOVER ||
+		     (sync->mode == SYNC_RESYNC && bm && !due)))
+		return;
+
+	want = min3(*len, (sector_t)WINDOW_SECTORS,
+		    REGION_SECTORS - sector % REGION_SECTORS);
+	*from = slots_readable(conf, sector, &want);
+	*len = want;
+	if (sync->mode == SYNC_RESYNC ||
+	    (sync->mode == SYNC_RECOVER && due && unclean))
+		*to |= *from;
+}
+
+/**
+ * r1_sync_request() - personality's sync_request
+ * @mddev:	the array
+ * @sector:	where md's sync thread has got to
+ * @max:	end of the array, or where it is told to stop
+ * @skipped:	set to 1 if nothing has to be copied
+ *
+ * Context: md's sync thread; sleeps.
+ * Return: number of sectors that are under way or skipped; 0 on failure, and
+ * when @sector is the end
+ */
+sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
+			 int *skipped)
+{
+	struct r1_conf *conf = mddev->private;
+	struct r1_sync *sync = conf->sync;
+	struct window *w;
+	sector_t len;
+	u32 from, to;
+
+	if (sector >= mddev->dev_sectors) {
+		sync_finish(conf);
+		return 0;
+	}
+	if (!sync) {
+		sync = sync_alloc(conf);
+		if (!sync)
+			return 0;
+		conf->sync = sync;
+	}
+	sync_checkpoint(sync, sector);
+
+	len = min3(max, mddev->dev_sectors, mddev->resync_max) - sector;
+	sync_plan(sync, sector, &len, &from, &to);
+	sync->next = sector + len;
+	if (!comparing(sync) && !(to & ~(from & -from))) {
+		/* nobody is to be written but the one who is to be read */
+		*skipped = 1;
+		return len;
+	}
+
+	wait_event(conf->wait, (w = window_get(sync)));
+	w->sector = sector;
+	w->sectors = len;
+	r1_gate_close(conf, sector, false);
+	window_start(w, from, to);
+	return len;
+}

@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * md-raid1: the bitmap as it lies on the members.
+ *
+ * Every member carries a copy of the bitmap next to its md superblock (the
+ * picture is in bitmap.h). This file checks and reads the copies when an array
+ * starts and writes them, to all members alike, when bitmap.c says so.
+ *
+ * Rules (the numbers are those of docs/design.md):
+ *   I1  A write of bits that a data write waits for is FUA, and is done when
+ *	 every working member has it. A member that fails it becomes Faulty; if
+ *	 it may not (the last one), the caller is told and must not go on.
+ *   I4  Members' caches are flushed by intent_flush_members() before bits are
+ *	 cleared; a member whose flush fails becomes Faulty.
+ *   I6  Nothing that was read from a member is believed before
+ *	 intent_super_check() and the area check have passed; a copy that is
+ *	 older than another is not read at all.
+ *
+ * Context: everything here sleeps. Locks: intent.io_mutex serialises the
+ * writers, so that an older picture of a page never overtakes a newer one;
+ * intent_page.lock is taken inside of it, for copying a page.
+ *
+ * intent_super_check() and intent_super_chunks() look at nothing but their
+ * arguments and compile outside of the kernel as well, for fuzzing.
+ */
+#ifdef __KERNEL__
+#include <linux/log2.h>
+#include <linux/slab.h>
+#include <linux/raid/md_p.h>
+#endif
+
+#include "bitmap.h"
+
+/**
+ * intent_super_chunks() - how many chunks a bitmap superblock speaks of
+ * @sb:	passed intent_super_check() as far as chunksize and sync_size go
+ *
+ * Return: number of chunks, at least 1
+ */
+u64 intent_super_chunks(const struct intent_super *sb)
+{
+	u64 chunk = le32_to_cpu(sb->chunksize) >> 9;
+
+	return (le64_to_cpu(sb->sync_size) + chunk - 1) / chunk;
+}
+
+/**
+ * intent_super_check() - is this the bitmap superblock of that array?
+ * @sb:	as read from a member, not trusted
+ * @ex:	what the array expects
+ *
+ * Return: NULL if it is, else what is wrong, for the log
+ */
+const char *intent_super_check(const struct intent_super *sb,
+			       const struct intent_expect *ex)
+{
+	u32 version = le32_to_cpu(sb->version);
+	u32 chunk = le32_to_cpu(sb->chunksize);
+	u64 reserved = (u64)le32_to_cpu(sb->sectors_reserved) << 9;
+	u64 sync_size = le64_to_cpu(sb->sync_size);
+	u64 bytes;
+
+	if (le32_to_cpu(sb->magic) != INTENT_MAGIC)
+		return "its magic number is wrong";
+	if (version == INTENT_VERSION_CLUSTER || sb->nodes)
+		return "it belongs to a cluster";
+#ifdef __BIG_ENDIAN
+	if (version == INTENT_VERSION_HOST)
+		return "its bits are in host order";
+#endif
+	if (version != INTENT_VERSION && version != INTENT_VERSION_HOST)
+		return "its version is unknown";
+	if (memcmp(sb->uuid, ex->uuid, sizeof(sb->uuid)))
+		return "it belongs to another array";
+	if (chunk < INTENT_CHUNK_MIN || (chunk & (chunk - 1)))
+		return "its chunk size is not a power of two from 512 up";
+	if (sync_size != ex->sync_size)
+		return "it was made for another size";
+	if (!le32_to_cpu(sb->daemon_sleep) ||
+	    le32_to_cpu(sb->daemon_sleep) > INTENT_SLEEP_MAX)
+		return "its delay is out of range";
+	if (le32_to_cpu(sb->write_behind) > INTENT_BEHIND_MAX)
+		return "its write-behind limit is out of range";
+
+	bytes = sizeof(*sb) + (intent_super_chunks(sb) + 7) / 8;
+	if (reserved && bytes > reserved)
+		return "its bits do not fit into the space that it reserves";
+	if (bytes > ex->space)
+		return "its bits would overlap data or metadata";
+	return NULL;
+}
+
+#ifdef __KERNEL__
+
+/* Members that may be asked what the bitmap says. */
+static bool intent_source(const struct md_rdev *rdev)
+{
+	return rdev->raid_disk >= 0 && test_bit(In_sync, &rdev->flags) &&
+	       !test_bit(Faulty, &rdev->flags) &&
+	       !test_bit(Bitmap_sync, &rdev->flags);
+}
+
+/* First sector of a member's bad-block log and its length; 0 if it has none. */
+static sector_t bad_log(const struct md_rdev *rdev, sector_t *start)
+{
+	const struct mdp_superblock_1 *sb;
+
+	if (rdev->mddev->major_version != 1 || !rdev->sb_page)
+		return 0;
+	sb = page_address(rdev->sb_page);
+	if (!sb->bblog_offset)
+		return 0;
+	*start = rdev->sb_start + (s32)le32_to_cpu(sb->bblog_offset);
+	return le16_to_cpu(sb->bblog_size);
+}
+
+/*
+ * Bytes from the start of the bitmap to the next thing on the member, that is,
+ * data, the md superblock, the bad-block log or the end of the member.
+ */
+static u64 intent_room(const struct md_rdev *rdev)
+{
+	const struct mddev *mddev = rdev->mddev;
+	sector_t start = rdev->sb_start + mddev->bitmap_info.offset;
+	sector_t end = bdev_nr_sectors(rdev->bdev);
+	sector_t log = 0, log_len = bad_log(rdev, &log);
+
+	if (mddev->bitmap_info.offset < 0) {
+		if (start < rdev->data_offset + mddev->dev_sectors)
+			return 0;
+		end = rdev->sb_start;
+	} else if (mddev->bitmap_info.offset * 512 < rdev->sb_size) {
+		return 0;
+	} else if (rdev->sb_start < rdev->data_offset) {
+		end = rdev->data_offset;
+	}
+	if (log_len && log >= start)
+		end = min(end, log);
+	else if (log_len && log + log_len > start)
+		return 0;
+
+	return start < end ? (u64)(end - start) << 9 : 0;
+}
+
+static u64 intent_room_all(struct mddev *mddev)
+{
+	struct md_rdev *rdev;
+	u64 room = U64_MAX;
+
+	rdev_for_each(rdev, mddev)
+		if (rdev->raid_disk >= 0 && !test_bit(Faulty, &rdev->flags))
+			room = min(room, intent_room(rdev));
+	return room;
+}
+
+/* Read @bytes of a member's bitmap from @pos on; the device reads blocks. */
+static bool intent_read(struct md_rdev *rdev, loff_t pos, unsigned int bytes,
+			struct page *page)
+{
+	unsigned int size = roundup(bytes, bdev_logical_block_size(rdev->bdev));
+
+	return sync_page_io(rdev, rdev->mddev->bitmap_info.offset + (pos >> 9),
+			    size, page, REQ_OP_READ, true);
+}
+
+/* What a member's copy of the bitmap superblock lacks; NULL if it is valid. */
+static const char *member_super(struct md_rdev *rdev, struct page *page)
+{
+	struct mddev *mddev = rdev->mddev;
+	struct intent_expect ex = {
+		.uuid = mddev->uuid,
+		.sync_size = mddev->resync_max_sectors,
+		.space = intent_room_all(mddev),
+	};
+
+	if (!intent_read(rdev, 0, sizeof(struct intent_super), page))
+		return "it cannot be read";
+	return intent_super_check(page_address(page), &ex);
+}
+
+/**
+ * intent_super_load() - find the bitmap superblock of an array
+ * @mddev:	the array; reconfig_mutex is held
+ * @sb:		gets a copy of the newest valid one
+ *
+ * A member whose copy is damaged is named in the log and passed over as long
+ * as another one has a valid copy.
+ *
+ * Context: may sleep.
+ * Return: 0, -EINVAL if no member has a valid copy, -ENOMEM
+ */
+int intent_super_load(struct mddev *mddev, struct intent_super *sb)
+{
+	const struct intent_super *disk;
+	struct md_rdev *rdev;
+	struct page *page;
+	const char *why;
+	int err = -EINVAL;
+
+	page = alloc_page(GFP_KERNEL);
+	if (!page)
+		return -ENOMEM;
+	disk = page_address(page);
+
+	rdev_for_each(rdev, mddev) {
+		if (!intent_source(rdev))
+			continue;
+		why = member_super(rdev, page);
+		if (why) {
+			pr_err("md-raid1: %s: bitmap on %pg not used: %s\n",
+			       mdname(mddev), rdev->bdev, why);
+			continue;
+		}
+		if (err || le64_to_cpu(disk->events) > le64_to_cpu(sb->events))
+			*sb = *disk;
+		err = 0;
+	}
+	put_page(page);
+	if (err)
+		pr_err("md-raid1: %s: no member has a usable bitmap; to start the array without it: mdadm --assemble --update=no-bitmap\n",
+		       mdname(mddev));
+	return err;
+}
+
+/**
+ * intent_page_bytes() - how much of a page of the bitmap is in use
+ * @bm:		the engine
+ * @page:	index of the page
+ *
+ * Return: bytes, 1 to PAGE_SIZE
+ */
+unsigned int intent_page_bytes(const struct intent *bm, unsigned long page)
+{
+	u64 bytes = sizeof(*bm->super) + DIV_ROUND_UP(bm->chunks, 8);
+
+	return min_t(u64, bytes - ((u64)page << PAGE_SHIFT), PAGE_SIZE);
+}
+
+static void image_or(u8 *image, const u8 *disk, unsigned int bytes)
+{
+	while (bytes--)
+		*image++ |= *disk++;
+}
+
+/* The slots, as bits, of members whose copy is as new as any. */
+static u32 image_sources(struct intent *bm, struct page *buf)
+{
+	const struct intent_super *disk = page_address(buf);
+	struct md_rdev *rdev;
+	u32 sources = 0;
+
+	rdev_for_each(rdev, bm->mddev)
+		if (intent_source(rdev) && !member_super(rdev, buf) &&
+		    disk->events == bm->super->events)
+			sources |= 1U << rdev->raid_disk;
+	return sources;
+}
+
+/* Collect one page's bits from @sources. */
+static bool image_read_page(struct intent *bm, unsigned long nr, u32 sources,
+			    struct page *buf)
+{
+	unsigned int skip = nr ? 0 : sizeof(*bm->super);
+	unsigned int bytes = intent_page_bytes(bm, nr);
+	u8 *image = bm->image + (nr << PAGE_SHIFT);
+	struct md_rdev *rdev;
+	bool any = false;
+
+	rdev_for_each(rdev, bm->mddev) {
+		if (!intent_source(rdev) || !(sources & 1U << rdev->raid_disk))
+			continue;
+		if (!intent_read(rdev, (loff_t)nr << PAGE_SHIFT, bytes, buf))
+			continue;
+		image_or(image + skip, page_address(buf) + skip, bytes - skip);
+		any = true;
+	}
+	return any;
+}
+
+/**
+ * intent_image_read() - read the bits when an array starts
+ * @bm:	the engine; @bm->super is filled in, its bits are zero
+ *
+ * The copies of members that are in sync are united: a bit too many costs some
+ * copying, a bit too few costs data. What no member can read counts as set, and
+ * so does everything if the bitmap is out of date (I6).
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void intent_image_read(struct intent *bm)
+{
+	const u32 untrusted = INTENT_STATE_STALE | INTENT_STATE_ERROR;
+	struct mddev *mddev = bm->mddev;
+	bool stale = le32_to_cpu(bm->super->state) & untrusted;
+	u32 sources = image_sources(bm, bm->stage[0]);
+	unsigned long nr;
+
+	if (le64_to_cpu(bm->super->events) < mddev->events)
+		stale = true;
+	if (stale)
+		pr_warn("md-raid1: %s: bitmap is out of date (%llu < %llu), every chunk counts as changed\n",
+			mdname(mddev), le64_to_cpu(bm->super->events),
+			mddev->events);
+
+	for (nr = 0; nr < bm->pages; nr++) {
+		unsigned int skip = nr ? 0 : sizeof(*bm->super);
+
+		if (!stale && image_read_page(bm, nr, sources,
+						bm->stage[0]))
+			continue;
+		if (!stale)
+			pr_warn("md-raid1: %s: page %lu of the bitmap is unreadable, its chunks count as changed\n",
+				mdname(mddev), nr);
+		memset(bm->image + (nr << PAGE_SHIFT) + skip, 0xff,
+		       intent_page_bytes(bm, nr) - skip);
+	}
+}
+
+/**
+ * intent_super_fill() - bring the bitmap superblock up to date
+ * @bm:	the engine
+ *
+ * Context: io_mutex is held.
+ */
+void intent_super_fill(struct intent *bm)
+{
+	struct intent_super *sb = bm->super;
+	struct mddev *mddev = bm->mddev;
+
+	lockdep_assert_held(&bm->io_mutex);
+
+	/* md core takes back the last event when an array turns clean again */
+	bm->events_cleared = min(bm->events_cleared, mddev->events);
+	sb->events = cpu_to_le64(mddev->events);
+	sb->events_cleared = cpu_to_le64(bm->events_cleared);
+	sb->state = 0;
+	sb->sync_size = cpu_to_le64(mddev->resync_max_sectors);
+	sb->daemon_sleep = cpu_to_le32(max(mddev->bitmap_info.daemon_sleep / HZ,
+					   1UL));
+	sb->write_behind = cpu_to_le32(mddev->bitmap_info.max_write_behind);
+	sb->sectors_reserved = cpu_to_le32(mddev->bitmap_info.space);
+}
+
+static void intent_write_end(struct bio *bio)
+{
+	struct intent_write *wr = bio->bi_private;
+	struct intent_batch *batch = wr->batch;
+	struct md_rdev *rdev = wr->rdev;
+	struct mddev *mddev = rdev->mddev;
+
+	if (bio->bi_status) {
+		pr_err_ratelimited("md-raid1: %s: cannot %s on %pg: error %d\n",
+				   mdname(mddev), bio_sectors(bio) ?
+				   "write the bitmap" : "flush the cache",
+				   rdev->bdev,
+				   blk_status_to_errno(bio->bi_status));
+		md_error(mddev, rdev);
+		if (!test_bit(Faulty, &rdev->flags))
+			WRITE_ONCE(batch->failed, true);
+	}
+	bio_uninit(bio);
+	rdev_dec_pending(rdev, mddev);
+	if (atomic_dec_and_test(&batch->inflight))
+		complete(&batch->done);
+}
+
+/* Hold every working member that is in a slot. */
+static void batch_begin(struct intent *bm, struct intent_batch *batch)
+{
+	struct md_rdev *rdev;
+	unsigned int n = 0;
+
+	rcu_read_lock();
+	rdev_for_each_rcu(rdev, bm->mddev) {
+		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags) ||
+		    n == bm->conf->raid_disks)
+			continue;
+		atomic_inc(&rdev->nr_pending);
+		batch->target[n++] = rdev;
+	}
+	rcu_read_unlock();
+	batch->targets = n;
+	batch->failed = false;
+	reinit_completion(&batch->done);
+	atomic_set(&batch->inflight, 1);
+}
+
+static void batch_add(struct intent_batch *batch, struct intent_write *wr,
+		      struct md_rdev *rdev, blk_opf_t opf)
+{
+	wr->batch = batch;
+	wr->rdev = rdev;
+	bio_init(&wr->bio, rdev->meta_bdev ?: rdev->bdev, &wr->vec, 1, opf);
+	wr->bio.bi_private = wr;
+	wr->bio.bi_end_io = intent_write_end;
+	atomic_inc(&rdev->nr_pending);
+	atomic_inc(&batch->inflight);
+}
+
+static int batch_wait(struct intent *bm, struct intent_batch *batch)
+{
+	if (!atomic_dec_and_test(&batch->inflight))
+		wait_for_completion_io(&batch->done);
+	while (batch->targets)
+		rdev_dec_pending(batch->target[--batch->targets], bm->mddev);
+	return READ_ONCE(batch->failed) ? -EIO : 0;
+}
+
+/* What is written must not change under the device, nor from copy to copy. */
+static void intent_stage(struct intent *bm, unsigned long nr, struct page *page)
+{
+	spin_lock(&bm->page[nr].lock);
+	memcpy(page_address(page), bm->image + (nr << PAGE_SHIFT), PAGE_SIZE);
+	spin_unlock(&bm->page[nr].lock);
+}
+
+/**
+ * intent_pages_write() - write pages of the bitmap to all members
+ * @bm:		the engine
+ * @first:	index of the first page
+ * @nr:		how many, at most INTENT_BATCH
+ * @opf:	REQ_FUA if the bits have to be on stable storage afterwards
+ *
+ * Context: may sleep; io_mutex is held.
+ * Return: 0 if every member that is not Faulty has them, else -EIO
+ */
+int intent_pages_write(struct intent *bm, unsigned long first, unsigned int nr,
+		       blk_opf_t opf)
+{
+	struct intent_batch *batch = &bm->writes;
+	struct intent_write *wr = batch->wr;
+	struct blk_plug plug;
+	unsigned int i, j;
+
+	lockdep_assert_held(&bm->io_mutex);
+
+	for (i = 0; i < nr; i++)
+		intent_stage(bm, first + i, bm->stage[i]);
+
+	batch_begin(bm, batch);
+	blk_start_plug(&plug);
+	for (j = 0; j < batch->targets; j++) {
+		struct md_rdev *rdev = batch->target[j];
+		unsigned int block = bdev_logical_block_size(rdev->bdev);
+
+		for (i = 0; i < nr; i++, wr++) {
+			unsigned int bytes = intent_page_bytes(bm, first + i);
+
+			batch_add(batch, wr, rdev, REQ_OP_WRITE | REQ_META |
+				  REQ_SYNC | REQ_IDLE | opf);
+			wr->bio.bi_iter.bi_sector = rdev->sb_start +
+				bm->mddev->bitmap_info.offset +
+				((first + i) << (PAGE_SHIFT - 9));
+			__bio_add_page(&wr->bio, bm->stage[i],
+				       roundup(bytes, block), 0);
+			submit_bio(&wr->bio);
+		}
+	}
+	blk_finish_plug(&plug);
+	return batch_wait(bm, batch);
+}
+
+/**
+ * intent_flush_members() - empty the write caches of all members
+ * @bm:	the engine
+ *
+ * Context: may sleep; tick_mutex is held.
+ * Return: 0 if every member that is not Faulty was flushed, else -EIO
+ */
+int intent_flush_members(struct intent *bm)
+{
+	struct intent_batch *batch = &bm->flushes;
+	unsigned int j;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	batch_begin(bm, batch);
+	for (j = 0; j < batch->targets; j++) {
+		batch_add(batch, &batch->wr[j], batch->target[j],
+			  REQ_OP_WRITE | REQ_PREFLUSH);
+		submit_bio(&batch->wr[j].bio);
+	}
+	return batch_wait(bm, batch);
+}
+
+/* The event count that a member's own superblock holds. */
+static u64 member_events(const struct md_rdev *rdev)
+{
+	const struct mddev *mddev = rdev->mddev;
+
+	if (!mddev->persistent || mddev->external || !rdev->sb_page)
+		return mddev->events;
+	if (mddev->major_version == 1) {
+		const struct mdp_superblock_1 *sb = page_address(rdev->sb_page);
+
+		return le64_to_cpu(sb->events);
+	}
+	return md_event(page_address(rdev->sb_page));
+}
+
+/**
+ * intent_members_disagree() - did the last superblock update reach everyone?
+ * @mddev:	an array that is being started; reconfig_mutex is held
+ *
+ * md core takes in a member that is one event behind. If that event was
+ * "clean", the member may have lost what its cache held, though the array
+ * looks clean (I5).
+ *
+ * Return: true if the members in sync do not have the same event count
+ */
+bool intent_members_disagree(struct mddev *mddev)
+{
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, mddev)
+		if (intent_source(rdev) && member_events(rdev) != mddev->events)
+			return true;
+	return false;
+}
+
+#endif /* __KERNEL__ */
