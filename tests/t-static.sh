@@ -19,3 +19,18 @@ for headers in /usr/src/linux-headers-*-cloud-amd64; do
 	make clean >/dev/null
 	make check KDIR="$headers"
 done
+
+# And a complaint of each is noticed.
+echo 'int nobody_declares_this;' >>raid1.c
+printf '\n \n' >>bitmap.c
+# shellcheck disable=SC2016
+echo 'echo $nobody' >>tests/lib.sh
+sed -i '/ md_error;/d' layout.c
+if make check KDIR="$headers" >/tmp/log 2>&1; then
+	echo "FAIL: make check lets pass what it should not"
+	exit 1
+fi
+for what in 'compiler (W=1) and sparse' checkpatch shellcheck layout.c; do
+	grep -qxF "check: $what: BAD" /tmp/log ||
+		{ cat /tmp/log; echo "FAIL: $what did not complain"; exit 1; }
+done
