@@ -21,7 +21,8 @@ mkdir -p "$T"
 
 # ---- saying and checking ---------------------------------------------------
 
-note() { echo "-- $*"; }
+# note TEXT: says where we are, and the seconds since the test began
+note() { printf -- '-- %3d s  %s\n' "$SECONDS" "$*"; }
 fail() {
 	echo "FAIL: $*" >&2
 	echo "    at: ${BASH_SOURCE[*]: -1}:${BASH_LINENO[*]: -2:1}" >&2
@@ -302,31 +303,34 @@ same() {
 }
 assert_same() { same "$@" || fail "data differ between: $*"; }
 
-# fill DEV [SEED] [OFFSET_KIB COUNT_KIB]: data that look random, but come again
-# for the same seed; sum DEV [OFFSET_KIB COUNT_KIB]: to compare them
+# fill DEV [SEED] [OFFSET_KIB COUNT_KIB]: direct writes of data that look
+# random, but are the same for the same seed
 fill() {
 	local n=$(($(sectors "$1") / 2))
-	head -c $((${4:-$n} * 1024)) < <(keystream "${2:-1}") |
-		dd of="$1" bs=64k seek="$((${3:-0} * 1024))" oflag=seek_bytes iflag=fullblock conv=notrunc,fsync status=none
+	keystream "${2:-1}" "$((${4:-$n} * 1024))" |
+		dd of="$1" bs=256k seek="$((${3:-0} * 1024))" oflag=direct,seek_bytes \
+			iflag=fullblock conv=notrunc,fsync status=none
 }
-keystream() { python3 -c '
+# keystream SEED BYTES: such data, to standard output; no two blocks are equal
+keystream() {
+	python3 -c '
 import random, sys
-r = random.Random(int(sys.argv[1]))
-block = r.randbytes(1 << 20)
+seed, left = int(sys.argv[1]), int(sys.argv[2])
+block = bytearray(random.Random(seed).randbytes(1 << 18))
 i = 0
-try:
-    while True:
-        # Cheap, but no two blocks are equal.
-        for j in range(0, 1 << 20, 4096):
-            sys.stdout.buffer.write(i.to_bytes(8, "little") + block[j + 8:j + 4096])
-            i += 1
-except BrokenPipeError:
-    sys.stderr.close()
-' "$1"; }
+while left > 0:
+    for j in range(0, len(block), 512):
+        block[j:j + 8] = i.to_bytes(8, "little")
+        i += 1
+    sys.stdout.buffer.write(block[:left])
+    left -= len(block)
+' "$1" "$2"
+}
+# sum DEV [OFFSET_KIB COUNT_KIB]: MD5, by direct reads
 sum() {
 	local n=$(($(sectors "$1") / 2))
-	dd if="$1" bs=64k skip="$((${2:-0} * 1024))" count="$((${3:-$n} * 1024))" \
-		iflag=skip_bytes,count_bytes,fullblock status=none | md5sum | cut -d' ' -f1
+	dd if="$1" bs=256k skip="$((${2:-0} * 1024))" count="$((${3:-$n} * 1024))" \
+		iflag=direct,skip_bytes,count_bytes status=none | md5sum | cut -d' ' -f1
 }
 
 # bitmap_dirty MEMBER: number of dirty bits in its on-disk bitmap
