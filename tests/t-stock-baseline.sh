@@ -4,7 +4,7 @@
 # What other tests rely on must hold with a RAID-1 known to be good.
 . "${0%/*}/lib.sh"
 
-loops 2 64M
+loops 2 32M
 a=${m[0]} b=${m[1]}
 
 note "the stock module does not come unasked"
@@ -12,7 +12,7 @@ assert_fails mdcreate /dev/md0 --bitmap=none -n 2 "$a" "$b"
 load_stock
 
 note "create, resync, compare"
-mdcreate /dev/md0 --bitmap=internal -n 2 "$a" "$b"
+mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K -n 2 "$a" "$b"
 wait_idle /dev/md0
 assert_eq "$(md_letters /dev/md0)" UU
 fill /dev/md0 7
@@ -29,7 +29,7 @@ before=$(bytes_written "$b")
 mdadm --quiet /dev/md0 --re-add "$b"
 wait_letters /dev/md0 UU
 wait_idle /dev/md0
-assert_lt $(($(bytes_written "$b") - before)) $((70 << 20)) "bytes copied"
+assert_lt $(($(bytes_written "$b") - before)) $((4 << 20)) "bytes copied"
 assert_same "$a" "$b"
 assert_ne "$(sum /dev/md0)" "$want" "content"
 assert_eq "$(md_check /dev/md0)" 0 mismatch_cnt
@@ -41,7 +41,7 @@ assert_eq "$(md_letters /dev/md0)" UU
 
 note "a network leg dies, is thrown out; a bad sector is read elsewhere"
 md_stop /dev/md0
-n=$(member_nbd 0 64M)
+n=$(member_nbd 0 32M)
 f=$(dm_linear flaky "$a")
 mdcreate /dev/md1 --bitmap=none --assume-clean -n 2 "$n" "$f"
 nbd_kill 0
@@ -49,7 +49,7 @@ fill /dev/md1 9
 assert_eq "$(md_letters /dev/md1)" _U
 assert_match "$(rdev_state /dev/md1 "$n")" faulty
 want=$(sum /dev/md1)
-null=$(member_null nb0 64)
+null=$(member_null nb0 32)
 mdadm --quiet /dev/md1 --add "$null"
 wait_letters /dev/md1 UU
 dm_bad_reads flaky "$a" $(($(data_offset "$a") + 800)) 8
