@@ -69,7 +69,7 @@ static int attr_lock(struct mddev *mddev, bool suspend)
 		return 0;
 	if (suspend)
 		mddev_resume(mddev);
-	msleep(5);
+	fsleep(5000);
 	return restart_syscall();
 }
 

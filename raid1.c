@@ -163,14 +163,32 @@ void r1_gate_open(struct r1_conf *conf, sector_t sector, bool exclusive)
 
 /* ----------------------------------------------------------- requests */
 
+/*
+ * Being a reader of the members is handed from function to function and from
+ * one context to another, which sparse cannot follow.
+ */
+static int reader_begin(struct r1_conf *conf)
+{
+	int idx = srcu_down_read(&conf->srcu);
+
+	__release(&conf->srcu);
+	return idx;
+}
+
+static void reader_end(struct r1_conf *conf, int idx)
+{
+	__acquire(&conf->srcu);
+	srcu_up_read(&conf->srcu, idx);
+}
+
 /* Become a reader of the members, unless the array is quiesced. */
 static bool request_enter(struct r1_conf *conf, bool nowait, int *idx)
 {
 	for (;;) {
-		*idx = srcu_down_read(&conf->srcu);
+		*idx = reader_begin(conf);
 		if (likely(!atomic_read(&conf->frozen)))
 			return true;
-		srcu_up_read(&conf->srcu, *idx);
+		reader_end(conf, *idx);
 		if (nowait)
 			return false;
 		wait_event(conf->wait, !atomic_read(&conf->frozen));
@@ -381,7 +399,7 @@ static void read_end(struct bio *bio)
 		r1_retry(io);
 		return;
 	}
-	srcu_up_read(&conf->srcu, io->srcu_idx);
+	reader_end(conf, io->srcu_idx);
 	io_end(io, status);
 }
 
@@ -418,7 +436,7 @@ void r1_read_resend(struct r1_io *io)
 	}
 	pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
 			   mdname(conf->mddev), (u64)io->sector, io->sectors);
-	srcu_up_read(&conf->srcu, io->srcu_idx);
+	reader_end(conf, io->srcu_idx);
 	io_end(io, BLK_STS_IOERR);
 }
 
@@ -506,7 +524,7 @@ void r1_write_finish(struct r1_io *io)
 	blk_status_t status = write_status(io);
 
 	legs_release(io);
-	srcu_up_read(&conf->srcu, io->srcu_idx);
+	reader_end(conf, io->srcu_idx);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
 	    fault_unrecorded(conf)) {
 		llist_add(&io->node, &conf->parked);
@@ -691,7 +709,7 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 	if (!io)
 		goto again;
 	if (!gates_enter(io, nowait)) {
-		srcu_up_read(&conf->srcu, io->srcu_idx);
+		reader_end(conf, io->srcu_idx);
 		percpu_ref_put(&mddev->active_io);
 		mempool_free(io, &conf->io_pool);
 		goto again;
@@ -811,6 +829,7 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 	/* any former member of the mirror will do, whatever slot it had */
 	m->full = !conf->intent || rdev->saved_raid_disk < 0;
 	rdev->raid_disk = slot;
+	/* pairs with READ_ONCE(): who finds it there finds all of the above */
 	smp_store_release(&m->rdev, rdev);
 	/* requests that do not know of it have set their bits by then */
 	synchronize_srcu_expedited(&conf->srcu);
