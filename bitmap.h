@@ -41,6 +41,7 @@ struct intent_super {
 #define INTENT_STATE_STALE	0x2	/* the bits must not be trusted */
 #define INTENT_STATE_ERROR	0x4	/* a write of the bits had failed */
 #define INTENT_CHUNK_MIN	512
+#define INTENT_SEAL		16	/* events_cleared - events, see maps.c */
 #define INTENT_SLEEP_MAX	2000000	/* seconds; must fit into jiffies */
 #define INTENT_BEHIND_MAX	16383	/* largest value that mdadm accepts */
 
@@ -61,6 +62,7 @@ u64 intent_super_chunks(const struct intent_super *sb);
 #include <linux/workqueue.h>
 
 #include "raid1.h"
+#include "maps.h"
 
 /*
  * A page of the bitmap as it is kept in memory, and the chunks it speaks of.
@@ -131,10 +133,10 @@ struct intent_batch {
  * @wq:		for @commit and @tick
  * @grace:	SRCU cookie: when it has passed, no request is left that began
  *		before the last aging pass
+ * @maps:	what members lack that are not in sync, or NULL
  * @suspect:	when the array was started, its members may have differed where
  *		bits are set, though it looked clean
- * @events_cleared: event count up to which no bit was cleared that a member
- *		with that count might need
+ * @events_cleared: event count of the array when bits were last cleared
  */
 struct intent {
 	u8			head[512];
@@ -159,6 +161,7 @@ struct intent {
 	struct workqueue_struct	*wq;
 	unsigned long		grace;
 	u64			events_cleared;
+	struct maps		*maps;
 	bool			suspect;
 };
 
@@ -170,6 +173,11 @@ int __must_check intent_pages_write(struct intent *bm, unsigned long first,
 				    unsigned int nr, blk_opf_t opf);
 int __must_check intent_flush_members(struct intent *bm);
 bool intent_members_disagree(struct mddev *mddev);
+int __must_check intent_stage_write(struct intent *bm, s64 offset,
+				    unsigned int nr);
+int __must_check intent_write_super(struct intent *bm);
+void intent_kick(struct intent *bm);
+u64 intent_bytes(const struct intent *bm);
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);
 
 /* bitmap.c */

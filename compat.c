@@ -304,6 +304,26 @@ static ssize_t max_backlog_used_show(struct mddev *mddev, char *page)
 	return sysfs_emit(page, "0\n");
 }
 
+/* Not in md core: what absent and recovering members lack (maps_show()). */
+static ssize_t members_show(struct mddev *mddev, char *page)
+{
+	struct intent *bm;
+	ssize_t len = 0;
+
+	if (!mddev_trylock(mddev)) {
+		fsleep(5000);
+		return restart_syscall();
+	}
+	bm = mddev->bitmap;
+	if (bm && bm->maps) {
+		mutex_lock(&bm->tick_mutex);
+		len = maps_show(bm, page);
+		mutex_unlock(&bm->tick_mutex);
+	}
+	mddev_unlock(mddev);
+	return len;
+}
+
 #define BITMAP_ATTR_RW(_name) \
 	static struct md_sysfs_entry bitmap_##_name = \
 		__ATTR(_name, 0644, _name##_show, _name##_store)
@@ -319,6 +339,7 @@ BITMAP_ATTR_RW(chunksize);
 BITMAP_ATTR_RW(metadata);
 BITMAP_ATTR_RO(can_clear);
 BITMAP_ATTR_RO(max_backlog_used);
+BITMAP_ATTR_RO(members);
 
 static struct attribute *bitmap_attrs[] = {
 	&bitmap_location.attr,
@@ -329,6 +350,7 @@ static struct attribute *bitmap_attrs[] = {
 	&bitmap_metadata.attr,
 	&bitmap_can_clear.attr,
 	&bitmap_max_backlog_used.attr,
+	&bitmap_members.attr,
 	NULL
 };
 

@@ -760,6 +760,7 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 	if (test_and_clear_bit(In_sync, &rdev->flags))
 		mddev->degraded++;
 	set_bit(Faulty, &rdev->flags);
+	atomic_inc(&conf->changes);
 	set_mask_bits(&mddev->sb_flags, 0,
 		      BIT(MD_SB_CHANGE_DEVS) | BIT(MD_SB_CHANGE_PENDING));
 	spin_unlock_irqrestore(&conf->lock, flags);
@@ -801,11 +802,30 @@ static void add_replacement_note(struct r1_conf *conf,
 	}
 }
 
+/* Put a member into its slot; returns when all requests know of it. */
+static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
+{
+	struct r1_member *m = &conf->member[slot];
+	unsigned long flags;
+
+	m->next_read = 0;
+	rdev->raid_disk = slot;
+	spin_lock_irqsave(&conf->lock, flags);
+	m->events[0] = member_events(rdev);
+	m->events[1] = m->events[0];
+	spin_unlock_irqrestore(&conf->lock, flags);
+	atomic_inc(&conf->changes);
+	/* pairs with READ_ONCE(): who finds it there finds all of the above */
+	smp_store_release(&m->rdev, rdev);
+	synchronize_srcu_expedited(&conf->srcu);
+}
+
 /* Called under reconfig_mutex; mostly, but not always, the array is suspended. */
 static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 {
 	struct r1_conf *conf = mddev->private;
 	struct r1_member *m;
+	struct intent *bm;
 	int slot, err;
 
 	if (mddev->recovery_disabled == conf->recovery_disabled)
@@ -824,22 +844,51 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 	if (err)
 		return err;
 
-	m = &conf->member[slot];
-	m->next_read = 0;
-	/* any former member of the mirror will do, whatever slot it had */
-	m->full = !conf->intent || rdev->saved_raid_disk < 0;
-	rdev->raid_disk = slot;
-	/* pairs with READ_ONCE(): who finds it there finds all of the above */
-	smp_store_release(&m->rdev, rdev);
-	/* requests that do not know of it have set their bits by then */
-	synchronize_srcu_expedited(&conf->srcu);
-	if (conf->intent)
-		intent_member_joined(conf->intent);
+	bm = conf->intent;
+	if (!bm || !bm->maps) {
+		m = &conf->member[slot];
+		/* any former member of the mirror will do, whatever its slot */
+		m->full = !bm || rdev->saved_raid_disk < 0;
+		member_publish(conf, slot, rdev);
+		if (bm)
+			intent_member_joined(bm);
+		pr_info("md-raid1: %s: %pg joins slot %d, %s\n", mdname(mddev),
+			rdev->bdev, slot, m->full ?
+			"everything is to be copied" :
+			"changed chunks are to be copied");
+		return 0;
+	}
 
-	pr_info("md-raid1: %s: %pg joins slot %d, %s\n", mdname(mddev),
-		rdev->bdev, slot, m->full ? "everything is to be copied" :
-		"changed chunks are to be copied");
+	mutex_lock(&bm->tick_mutex);
+	err = maps_join(bm, rdev, slot);
+	if (!err) {
+		member_publish(conf, slot, rdev);
+		maps_joined(bm, slot);
+		/* if this fails, a crash may cost copying: no reason to refuse */
+		if (maps_commit(bm))
+			pr_warn("md-raid1: %s: cannot write the member maps\n",
+				mdname(mddev));
+	}
+	mutex_unlock(&bm->tick_mutex);
+	if (err)
+		return err;
+	/* stock must not think that the bitmap is enough for this member */
+	rdev->saved_raid_disk = -1;
 	return 0;
+}
+
+static int member_remember(struct r1_conf *conf, struct md_rdev *rdev)
+{
+	struct intent *bm = conf->intent;
+	int err;
+
+	if (!bm || !bm->maps)
+		return 0;
+	mutex_lock(&bm->tick_mutex);
+	err = maps_leave(bm, rdev, rdev->raid_disk);
+	mutex_unlock(&bm->tick_mutex);
+	intent_kick(bm);
+	return err;
 }
 
 static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
@@ -864,6 +913,9 @@ static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 	    fault_unrecorded(conf))
 		return -EBUSY;
 
+	/* before the slot is empty, someone has to remember what it lacks */
+	if (member_remember(conf, rdev))
+		return -ENOMEM;
 	WRITE_ONCE(m->rdev, NULL);
 	synchronize_srcu_expedited(&conf->srcu);
 	if (atomic_read(&rdev->nr_pending)) {
@@ -871,13 +923,33 @@ static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 		return -EBUSY;
 	}
 	m->full = false;
+	atomic_inc(&conf->changes);
 	return md_integrity_register(mddev);
+}
+
+/* Slots whose members have got everything, but are not in sync yet. */
+static u32 slots_recovered(struct r1_conf *conf)
+{
+	struct intent *bm = conf->intent;
+	u32 slots = 0;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags) &&
+		    rdev->recovery_offset == MaxSector &&
+		    (!bm || !bm->maps || maps_complete(bm, slot)))
+			slots |= 1U << slot;
+	}
+	return slots;
 }
 
 /* Recovery is over: who has got everything is in sync now. */
 static int r1_spare_active(struct mddev *mddev)
 {
 	struct r1_conf *conf = mddev->private;
+	u32 recovered = slots_recovered(conf);
 	unsigned long flags;
 	int slot, count = 0;
 
@@ -886,8 +958,7 @@ static int r1_spare_active(struct mddev *mddev)
 		struct r1_member *m = &conf->member[slot];
 		struct md_rdev *rdev = m->rdev;
 
-		if (!r1_member_usable(rdev) ||
-		    rdev->recovery_offset != MaxSector ||
+		if (!(recovered & 1U << slot) || !r1_member_usable(rdev) ||
 		    test_and_set_bit(In_sync, &rdev->flags))
 			continue;
 		m->full = false;
@@ -895,11 +966,80 @@ static int r1_spare_active(struct mddev *mddev)
 		sysfs_notify_dirent_safe(rdev->sysfs_state);
 	}
 	mddev->degraded -= count;
+	atomic_add(count, &conf->changes);
 	spin_unlock_irqrestore(&conf->lock, flags);
+	if (count && conf->intent)
+		intent_kick(conf->intent);
 	return count;
 }
 
 /* ---------------------------------------------------- the array itself */
+
+/**
+ * r1_events_written() - md core is about to write a new event count
+ * @conf:	the array
+ * @events:	the count
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void r1_events_written(struct r1_conf *conf, u64 events)
+{
+	unsigned long flags;
+	int slot;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+
+		if (!r1_member_usable(m->rdev) || m->events[0] == events)
+			continue;
+		m->events[1] = m->events[0];
+		m->events[0] = events;
+	}
+	conf->events_open = true;
+	spin_unlock_irqrestore(&conf->lock, flags);
+}
+
+/* No superblock update is under way: who is not Faulty has the last one. */
+static void events_confirm(struct r1_conf *conf)
+{
+	unsigned long flags;
+	int slot;
+
+	if (!READ_ONCE(conf->events_open) || !mddev_trylock(conf->mddev))
+		return;
+	spin_lock_irqsave(&conf->lock, flags);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+
+		if (r1_member_usable(m->rdev))
+			m->events[1] = m->events[0];
+	}
+	conf->events_open = false;
+	spin_unlock_irqrestore(&conf->lock, flags);
+	mddev_unlock(conf->mddev);
+}
+
+/*
+ * md core goes on with an interrupted recovery where it was; but what a member
+ * lacks may have grown anywhere.
+ */
+static void recovery_rewind(struct r1_conf *conf)
+{
+	struct intent *bm = conf->intent;
+	int slot;
+
+	if (!bm || !bm->maps ||
+	    test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
+		return;
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+
+		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags) &&
+		    rdev->recovery_offset != MaxSector)
+			rdev->recovery_offset = 0;
+	}
+}
 
 static void r1_thread(struct md_thread *thread)
 {
@@ -907,8 +1047,10 @@ static void r1_thread(struct md_thread *thread)
 	struct r1_conf *conf = mddev->private;
 
 	compat_attach_late(mddev, &conf->attached);
+	recovery_rewind(conf);
 	md_check_recovery(mddev);
 	parked_release(conf);
+	events_confirm(conf);
 }
 
 static void r1_quiesce(struct mddev *mddev, int quiesce)
@@ -1059,6 +1201,9 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 		if (m->rdev)
 			return run_refuse(mddev, "two members claim the same slot");
 		m->rdev = rdev;
+		m->found = member_events(rdev);
+		m->events[0] = m->found;
+		m->events[1] = m->found;
 		if (test_bit(FailFast, &rdev->flags))
 			pr_info("md-raid1: %s: failfast of %pg is not supported, its errors are retried as usual\n",
 				mdname(mddev), rdev->bdev);

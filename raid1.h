@@ -33,12 +33,18 @@ struct intent;
  *		Changed under reconfig_mutex; readers hold an SRCU read side
  *		of r1_conf.srcu, or know that the array is suspended.
  * @next_read:	sector after the last read sent to the member, for balancing
- * @full:	the member has to get everything, not just what the intents say
+ * @full:	the member has to get everything, not just what the intents say;
+ *		without member maps only
+ * @events:	event count that the member's superblock has, and the one before
+ *		it if the last update may not have arrived; under r1_conf.lock
+ * @found:	event count that it had when the array was started
  */
 struct r1_member {
 	struct md_rdev	*rdev;
 	sector_t	next_read;
 	bool		full;
+	u64		events[2];
+	u64		found;
 };
 
 /**
@@ -110,6 +116,8 @@ struct r1_io {
  * @gate:	GATES counters; see raid1.c
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
  *		mddev->degraded and the request for a superblock update
+ * @changes:	counts members that fail, come or go
+ * @events_open: members' event counts are not confirmed yet; under @lock
  * @parked:	requests that wait for a superblock update
  * @retry:	requests for @retry_work
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
@@ -132,6 +140,8 @@ struct r1_conf {
 	wait_queue_head_t	wait;
 	atomic_t		*gate;
 	spinlock_t		lock;
+	atomic_t		changes;
+	bool			events_open;
 	struct llist_head	parked;
 	struct llist_head	retry;
 	struct work_struct	retry_work;
@@ -153,6 +163,7 @@ void r1_io_fail(struct r1_io *io);
 bool r1_member_usable(const struct md_rdev *rdev);
 unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors);
+void r1_events_written(struct r1_conf *conf, u64 events);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
 

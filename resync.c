@@ -107,6 +107,13 @@ static bool comparing(const struct r1_sync *sync)
 	return sync->mode == SYNC_CHECK || sync->mode == SYNC_REPAIR;
 }
 
+static bool sync_by_map(const struct r1_sync *sync)
+{
+	const struct intent *bm = sync->conf->intent;
+
+	return sync->mode == SYNC_RECOVER && bm && bm->maps;
+}
+
 /* ------------------------------------------------------------- windows */
 
 static void window_free(struct window *w)
@@ -585,20 +592,39 @@ static void window_start(struct window *w, u32 from, u32 to)
 	copies_send(w, w->read, REQ_OP_READ);
 }
 
+/* All below @end is copied, and no copying is under way. */
+static void sync_settle(struct r1_sync *sync, sector_t end, bool over)
+{
+	struct intent *bm = sync->conf->intent;
+
+	if (!bm || comparing(sync))
+		return;
+	if (sync_by_map(sync))
+		maps_settle(bm, end);
+	else
+		intent_sync_done(bm, end, over);
+}
+
 static void sync_finish(struct r1_conf *conf)
 {
 	struct mddev *mddev = conf->mddev;
 	struct r1_sync *sync = conf->sync;
-	bool complete;
+	sector_t done;
 
 	if (!sync)
 		return;
 	wait_event(conf->wait, READ_ONCE(sync->idle) == sync->windows);
-	complete = !test_bit(MD_RECOVERY_INTR, &mddev->recovery) &&
-		   sync->bad == MaxSector;
-	if (conf->intent && !comparing(sync))
-		intent_sync_done(conf->intent, complete ? MaxSector :
-				 min(sync->next, sync->bad), true);
+	done = min(sync->next, sync->bad);
+	if (!test_bit(MD_RECOVERY_INTR, &mddev->recovery) &&
+	    sync->bad == MaxSector)
+		done = MaxSector;
+	sync_settle(sync, done, true);
+	/* md core takes what was tried for what was done */
+	if (sync->bad != MaxSector) {
+		mddev->curr_resync = min(mddev->curr_resync, sync->bad);
+		mddev->curr_resync_completed =
+			min(mddev->curr_resync_completed, sync->bad);
+	}
 	conf->sync = NULL;
 	sync_free(sync);
 }
@@ -614,7 +640,7 @@ static void sync_checkpoint(struct r1_sync *sync, sector_t sector)
 		return;
 	wait_event(mddev->recovery_wait,
 		   !atomic_read(&mddev->recovery_active));
-	intent_sync_done(sync->conf->intent, min(sector, sync->bad), false);
+	sync_settle(sync, min(sector, sync->bad), false);
 	if (sync->bad == MaxSector) {
 		mddev->curr_resync_completed = sector;
 		set_bit(MD_SB_CHANGE_CLEAN, &mddev->sb_flags);
@@ -633,17 +659,20 @@ static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
 	struct r1_conf *conf = sync->conf;
 	struct intent *bm = conf->intent;
 	bool unclean = compat_resync_offset(conf->mddev) != MaxSector;
+	sector_t run;
 	bool due = false;
 	unsigned int want;
-	sector_t run;
 
 	*from = 0;
 	*to = 0;
-	if (bm && !comparing(sync)) {
+	if (bm && !comparing(sync) && !sync_by_map(sync)) {
 		due = intent_sync_start(bm, sector, &run);
 		*len = min(*len, run);
 	}
-	if (sync->mode == SYNC_RECOVER)
+	if (sync_by_map(sync))
+		/* where the members in sync differ is the resync's business */
+		*to = maps_due(bm, sector, len);
+	else if (sync->mode == SYNC_RECOVER)
 		*to = recovery_targets(conf, sector, due, len);
 	if (!*to && (sync->mode == SYNC_RECOVER ||
 		     (sync->mode == SYNC_RESYNC && bm && !due)))

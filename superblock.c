@@ -223,6 +223,17 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
 }
 
 /**
+ * intent_bytes() - length of the bitmap
+ * @bm:	the engine
+ *
+ * Return: bytes, header included
+ */
+u64 intent_bytes(const struct intent *bm)
+{
+	return sizeof(*bm->super) + DIV_ROUND_UP(bm->chunks, 8);
+}
+
+/**
  * intent_page_bytes() - how much of a page of the bitmap is in use
  * @bm:		the engine
  * @page:	index of the page
@@ -231,9 +242,8 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
  */
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page)
 {
-	u64 bytes = sizeof(*bm->super) + DIV_ROUND_UP(bm->chunks, 8);
-
-	return min_t(u64, bytes - ((u64)page << PAGE_SHIFT), PAGE_SIZE);
+	return min_t(u64, intent_bytes(bm) - ((u64)page << PAGE_SHIFT),
+		     PAGE_SIZE);
 }
 
 static void image_or(u8 *image, const u8 *disk, unsigned int bytes)
@@ -332,7 +342,10 @@ void intent_super_fill(struct intent *bm)
 	/* md core takes back the last event when an array turns clean again */
 	bm->events_cleared = min(bm->events_cleared, mddev->events);
 	sb->events = cpu_to_le64(mddev->events);
-	sb->events_cleared = cpu_to_le64(bm->events_cleared);
+	sb->events_cleared = cpu_to_le64(maps_sealed(bm) ?
+					 mddev->events + INTENT_SEAL :
+					 bm->events_cleared);
+	maps_stamp(bm, (struct table_stamp *)sb->pad);
 	sb->state = 0;
 	sb->sync_size = cpu_to_le64(mddev->resync_max_sectors);
 	sb->daemon_sleep = cpu_to_le32(max(mddev->bitmap_info.daemon_sleep / HZ,
@@ -461,6 +474,46 @@ int intent_pages_write(struct intent *bm, unsigned long first, unsigned int nr,
 }
 
 /**
+ * intent_stage_write() - write blocks of the table of member maps
+ * @bm:		the engine; the blocks are in bm->stage
+ * @offset:	where, in sectors from the superblock
+ * @nr:		how many, at most INTENT_BATCH
+ *
+ * Members without room for the table are passed over.
+ *
+ * Context: may sleep; io_mutex is held.
+ * Return: 0 if every member that is not Faulty has them, else -EIO
+ */
+int intent_stage_write(struct intent *bm, s64 offset, unsigned int nr)
+{
+	struct intent_batch *batch = &bm->writes;
+	struct intent_write *wr = batch->wr;
+	struct blk_plug plug;
+	unsigned int i, j;
+
+	lockdep_assert_held(&bm->io_mutex);
+
+	batch_begin(bm, batch);
+	blk_start_plug(&plug);
+	for (j = 0; j < batch->targets; j++) {
+		struct md_rdev *rdev = batch->target[j];
+
+		if (!table_fits(bm, rdev))
+			continue;
+		for (i = 0; i < nr; i++, wr++) {
+			batch_add(batch, wr, rdev, REQ_OP_WRITE | REQ_META |
+				  REQ_SYNC | REQ_IDLE | REQ_FUA);
+			wr->bio.bi_iter.bi_sector = rdev->sb_start + offset +
+				(s64)i * TABLE_BLOCK_SECTORS;
+			__bio_add_page(&wr->bio, bm->stage[i], TABLE_BLOCK, 0);
+			submit_bio(&wr->bio);
+		}
+	}
+	blk_finish_plug(&plug);
+	return batch_wait(bm, batch);
+}
+
+/**
  * intent_flush_members() - empty the write caches of all members
  * @bm:	the engine
  *
@@ -481,21 +534,6 @@ int intent_flush_members(struct intent *bm)
 		submit_bio(&batch->wr[j].bio);
 	}
 	return batch_wait(bm, batch);
-}
-
-/* The event count that a member's own superblock holds. */
-static u64 member_events(const struct md_rdev *rdev)
-{
-	const struct mddev *mddev = rdev->mddev;
-
-	if (!mddev->persistent || mddev->external || !rdev->sb_page)
-		return mddev->events;
-	if (mddev->major_version == 1) {
-		const struct mdp_superblock_1 *sb = page_address(rdev->sb_page);
-
-		return le64_to_cpu(sb->events);
-	}
-	return md_event(page_address(rdev->sb_page));
 }
 
 /**
