@@ -50,7 +50,7 @@ assert_fails() { if "$@"; then fail "succeeded, but should not: $*"; fi; }
 
 # wait_for SECONDS CMD...: until CMD succeeds; fails the test if it never does
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${SLOW:-1}))
 	shift
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || fail "waited in vain for: $*"
@@ -212,11 +212,12 @@ dm_delay() {
 # ---- arrays ----------------------------------------------------------------
 
 # mdcreate /dev/mdN OPTIONS... MEMBERS...: mdadm --create, RAID-1, without
-# questions; say --bitmap=none|internal, -n N. --assume-clean if wanted.
+# questions, metadata 1.2 unless told otherwise; say --bitmap=none|internal, -n N. --assume-clean if wanted.
 mdcreate() {
 	local md=$1
 	shift
-	mdadm --quiet --create "$md" --run --level=1 --metadata=1.2 "$@" </dev/null &&
+	[[ " $*" = *" --metadata="* ]] || set -- --metadata=1.2 "$@"
+	mdadm --quiet --create "$md" --run --level=1 "$@" </dev/null &&
 		[ "$(md_attr "$md" array_state)" != clear ]
 }
 md_stop() { mdadm --quiet --stop "$1"; }
@@ -240,7 +241,7 @@ md_idle() {
 # wait_idle MD [SECONDS]: until no recovery, resync or check is going on or
 # about to start
 wait_idle() {
-	local n=0 end=$((SECONDS + ${2:-60}))
+	local n=0 end=$((SECONDS + ${2:-60} * ${SLOW:-1}))
 	while [ $n -lt 3 ]; do
 		if md_idle "$1"; then n=$((n + 1)); else n=0; fi
 		[ "$SECONDS" -lt "$end" ] || fail "$1 is not idle: $(cat /proc/mdstat)"
@@ -249,7 +250,7 @@ wait_idle() {
 }
 # wait_letters MD UU [SECONDS]
 wait_letters() {
-	local end=$((SECONDS + ${3:-60}))
+	local end=$((SECONDS + ${3:-60} * ${SLOW:-1}))
 	until [ "$(md_letters "$1")" = "$2" ]; do
 		[ "$SECONDS" -lt "$end" ] || fail "$1 is [$(md_letters "$1")], want [$2]"
 		sleep 0.1
@@ -288,6 +289,8 @@ data_of() {
 	off=$(data_offset "$1") || return
 	size=${2:-$(mdadm -E "$1" | sed -n 's/^ *Used Dev Size : \([0-9]*\) sectors.*/\1/p')}
 	[ "$size" ] || size=$(mdadm -E "$1" | sed -n 's/^ *Avail Dev Size : \([0-9]*\) sectors.*/\1/p')
+	# metadata 0.90 has it in KiB
+	[ "$size" ] || size=$(mdadm -E "$1" | sed -n 's/^ *Used Dev Size : \([0-9]*\) (.*/\1*2/p')
 	# Direct: the page cache of a member knows nothing of the array's writes.
 	dd if="$1" bs=256k skip=$((off * 512)) count=$((size * 512)) \
 		iflag=direct,skip_bytes,count_bytes status=none
