@@ -178,7 +178,7 @@ bool intent_begin(struct intent *bm, sector_t sector, unsigned int sectors)
 void intent_enqueue(struct intent *bm, struct r1_io *io)
 {
 	if (llist_add(&io->node, &bm->waiting))
-		queue_work(bm->wq, &bm->commit);
+		queue_work(bm->commit_wq, &bm->commit);
 }
 
 /*
@@ -394,8 +394,12 @@ static int __must_check age_stamp(struct intent *bm, u64 events)
 
 	mutex_lock(&bm->io_mutex);
 	if (bm->events_cleared < events) {
+		u64 old = bm->events_cleared;
+
 		bm->events_cleared = events;
 		err = intent_write_super(bm);
+		if (err)
+			bm->events_cleared = old;
 	}
 	mutex_unlock(&bm->io_mutex);
 	return err;
@@ -514,7 +518,8 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
 	}
 	need = READ_ONCE(bm->state[chunk]) & NEED;
 	while (chunk < end && !(READ_ONCE(bm->state[chunk]) & NEED) == !need) {
-		if (need)
+		/* a chunk that is entered in the middle is not copied whole */
+		if (need && sector <= chunk_start(bm, chunk))
 			state_change(&bm->state[chunk], IDLE, SYNC, 0);
 		chunk++;
 		/* one chunk is plenty when there is something to do */
@@ -537,6 +542,8 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
  */
 void intent_sync_done(struct intent *bm, sector_t end, bool all)
 {
+	bool clean = end == MaxSector &&
+		     compat_resync_offset(bm->mddev) == MaxSector;
 	unsigned long chunk, chunks_end, nr;
 
 	for (nr = 0; nr < bm->pages; nr++) {
@@ -546,6 +553,9 @@ void intent_sync_done(struct intent *bm, sector_t end, bool all)
 		for (; chunk < chunks_end; chunk++) {
 			u8 *state = &bm->state[chunk];
 
+			/* all slots have got all: nothing is due any more */
+			if (clean)
+				state_change(state, NEED | SYNC, 0, 0);
 			if (!(READ_ONCE(*state) & SYNC))
 				continue;
 			if (end == MaxSector || chunk_start(bm, chunk + 1) <= end)
@@ -556,6 +566,25 @@ void intent_sync_done(struct intent *bm, sector_t end, bool all)
 		cond_resched();
 	}
 	intent_arm(bm);
+}
+
+/**
+ * intent_sync_skip() - a range could not be copied, now or later
+ * @bm:		the engine
+ * @sector:	start of the range
+ * @sectors:	its length
+ *
+ * Its chunks stay due; the pass goes on.
+ *
+ * Context: may sleep.
+ */
+void intent_sync_skip(struct intent *bm, sector_t sector, unsigned int sectors)
+{
+	unsigned long chunk = chunk_of(bm, sector);
+	unsigned long last = chunk_of(bm, sector + sectors - 1);
+
+	for (; chunk <= last; chunk++)
+		state_change(&bm->state[chunk], SYNC, 0, 0);
 }
 
 /**
@@ -646,6 +675,8 @@ static void intent_free(struct intent *bm)
 
 	if (bm->wq)
 		destroy_workqueue(bm->wq);
+	if (bm->commit_wq)
+		destroy_workqueue(bm->commit_wq);
 	maps_destroy(bm);
 	for (i = 0; i < INTENT_BATCH; i++)
 		if (bm->stage[i])
@@ -685,12 +716,15 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	bm->state = vzalloc(bm->chunks);
 	bm->image = vzalloc(bm->pages << PAGE_SHIFT);
 	bm->page = kvcalloc(bm->pages, sizeof(*bm->page), GFP_KERNEL);
-	bm->wq = alloc_workqueue("md-raid1-%s",
-				 WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0,
+	bm->wq = alloc_workqueue("md-raid1-%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 				 mdname(mddev));
+	bm->commit_wq = alloc_workqueue("md-raid1-commit-%s", WQ_MEM_RECLAIM |
+					WQ_HIGHPRI | WQ_UNBOUND, 0,
+					mdname(mddev));
 	for (i = 0; i < INTENT_BATCH; i++)
 		bm->stage[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	if (!bm->state || !bm->image || !bm->page || !bm->wq ||
+	    !bm->commit_wq ||
 	    !bm->stage[INTENT_BATCH - 1] ||
 	    batch_alloc(&bm->writes, conf->raid_disks * INTENT_BATCH) ||
 	    batch_alloc(&bm->flushes, conf->raid_disks)) {
@@ -759,6 +793,12 @@ static int intent_create(struct mddev *mddev, int slot)
 		err = intent_super_load(mddev, &sb);
 	if (err)
 		return err;
+	if (le32_to_cpu(sb.chunksize) <
+	    queue_logical_block_size(mddev->gendisk->queue)) {
+		pr_err("md-raid1: %s: bitmap chunks of %u bytes are smaller than a block\n",
+		       mdname(mddev), le32_to_cpu(sb.chunksize));
+		return -EINVAL;
+	}
 
 	bm = intent_alloc(mddev, &sb);
 	if (!bm)
@@ -775,9 +815,15 @@ static int intent_create(struct mddev *mddev, int slot)
 	intent_image_read(bm);
 	intent_unseal(bm);
 	intent_adopt(bm);
-	bm->suspect = le64_to_cpu(sb.events) < mddev->events ||
-		      intent_members_disagree(mddev);
+	/* a bitmap that mdadm has just made is no reason to doubt the data */
+	bm->suspect = !mddev->pers &&
+		      ((sb.events && le64_to_cpu(sb.events) < mddev->events) ||
+		       intent_members_disagree(mddev));
+	mutex_lock(&mddev->bitmap_info.mutex);
+	spin_lock(&mddev->lock);
 	mddev->bitmap = bm;
+	spin_unlock(&mddev->lock);
+	mutex_unlock(&mddev->bitmap_info.mutex);
 	return 0;
 }
 
@@ -787,18 +833,16 @@ static bool intent_resync_due(struct intent *bm)
 	struct mddev *mddev = bm->mddev;
 	struct md_rdev *rdev;
 
+	/* md core thinks that the array is clean: see to it that it copies */
+	if (bm->suspect && bm->conf->raid_disks - mddev->degraded > 1)
+		compat_set_resync_offset(mddev, 0);
 	if (compat_resync_offset(mddev) != MaxSector)
 		return true;
 	rdev_for_each(rdev, mddev)
 		if (!bm->maps && rdev->raid_disk >= 0 &&
 		    !test_bit(In_sync, &rdev->flags))
 			return true;
-	if (!bm->suspect ||
-	    bm->conf->raid_disks - mddev->degraded < 2)
-		return false;
-	/* md core thinks that the array is clean: see to it that it copies */
-	compat_set_resync_offset(mddev, 0);
-	return true;
+	return false;
 }
 
 /* bitmap_operations.load: reconfig_mutex is held, no request is under way. */

@@ -95,6 +95,7 @@ struct intent_write {
  * @wr:		room for all of them, so that nothing is allocated on the way
  * @target:	the members, held
  * @targets:	how many
+ * @srcu_idx:	for r1_conf.srcu, until all have ended
  * @inflight:	of @wr under way, plus one while they are being sent
  * @done:	@inflight came down to 0
  * @failed:	one failed on a member that could not be made Faulty
@@ -103,6 +104,7 @@ struct intent_batch {
 	struct intent_write	*wr;
 	struct md_rdev		*target[RAID1_MAX_SLOTS];
 	unsigned int		targets;
+	int			srcu_idx;
 	atomic_t		inflight;
 	struct completion	done;
 	bool			failed;
@@ -130,7 +132,8 @@ struct intent_batch {
  * @commit:	writes the bits that @waiting needs
  * @tick:	ages and clears bits
  * @tick_mutex:	one aging pass at a time
- * @wq:		for @commit and @tick
+ * @wq:		for @tick
+ * @commit_wq:	for @commit, which a tick may have to wait for
  * @grace:	SRCU cookie: when it has passed, no request is left that began
  *		before the last aging pass
  * @maps:	what members lack that are not in sync, or NULL
@@ -159,6 +162,7 @@ struct intent {
 	struct delayed_work	tick;
 	struct mutex		tick_mutex;
 	struct workqueue_struct	*wq;
+	struct workqueue_struct	*commit_wq;
 	unsigned long		grace;
 	u64			events_cleared;
 	struct maps		*maps;
@@ -172,6 +176,7 @@ void intent_image_read(struct intent *bm);
 int __must_check intent_pages_write(struct intent *bm, unsigned long first,
 				    unsigned int nr, blk_opf_t opf);
 int __must_check intent_flush_members(struct intent *bm);
+bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev);
 bool intent_members_disagree(struct mddev *mddev);
 int __must_check intent_stage_write(struct intent *bm, s64 offset,
 				    unsigned int nr);
@@ -188,6 +193,7 @@ void intent_enqueue(struct intent *bm, struct r1_io *io);
 bool intent_needed(struct intent *bm, sector_t sector, unsigned int sectors);
 bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run);
 void intent_sync_done(struct intent *bm, sector_t end, bool all);
+void intent_sync_skip(struct intent *bm, sector_t sector, unsigned int sectors);
 void intent_member_joined(struct intent *bm);
 void intent_destroy(struct mddev *mddev);
 void intent_retime(struct intent *bm);

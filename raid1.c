@@ -163,32 +163,14 @@ void r1_gate_open(struct r1_conf *conf, sector_t sector, bool exclusive)
 
 /* ----------------------------------------------------------- requests */
 
-/*
- * Being a reader of the members is handed from function to function and from
- * one context to another, which sparse cannot follow.
- */
-static int reader_begin(struct r1_conf *conf)
-{
-	int idx = srcu_down_read(&conf->srcu);
-
-	__release(&conf->srcu);
-	return idx;
-}
-
-static void reader_end(struct r1_conf *conf, int idx)
-{
-	__acquire(&conf->srcu);
-	srcu_up_read(&conf->srcu, idx);
-}
-
 /* Become a reader of the members, unless the array is quiesced. */
 static bool request_enter(struct r1_conf *conf, bool nowait, int *idx)
 {
 	for (;;) {
-		*idx = reader_begin(conf);
+		*idx = r1_reader_begin(conf);
 		if (likely(!atomic_read(&conf->frozen)))
 			return true;
-		reader_end(conf, *idx);
+		r1_reader_end(conf, *idx);
 		if (nowait)
 			return false;
 		wait_event(conf->wait, !atomic_read(&conf->frozen));
@@ -399,7 +381,7 @@ static void read_end(struct bio *bio)
 		r1_retry(io);
 		return;
 	}
-	reader_end(conf, io->srcu_idx);
+	r1_reader_end(conf, io->srcu_idx);
 	io_end(io, status);
 }
 
@@ -430,13 +412,17 @@ void r1_read_resend(struct r1_io *io)
 	unsigned int sectors = io->sectors;
 	int slot = read_choose(conf, io->sector, io->tried, &sectors);
 
-	if (slot >= 0 && sectors == io->sectors) {
+	if (slot >= 0) {
+		if (sectors < io->sectors) {
+			io->orig = io_split(conf, io->orig, sectors);
+			io->sectors = sectors;
+		}
 		read_send(io, slot);
 		return;
 	}
 	pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
 			   mdname(conf->mddev), (u64)io->sector, io->sectors);
-	reader_end(conf, io->srcu_idx);
+	r1_reader_end(conf, io->srcu_idx);
 	io_end(io, BLK_STS_IOERR);
 }
 
@@ -524,7 +510,7 @@ void r1_write_finish(struct r1_io *io)
 	blk_status_t status = write_status(io);
 
 	legs_release(io);
-	reader_end(conf, io->srcu_idx);
+	r1_reader_end(conf, io->srcu_idx);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
 	    fault_unrecorded(conf)) {
 		llist_add(&io->node, &conf->parked);
@@ -591,7 +577,6 @@ static void write_end(struct bio *bio)
 {
 	struct r1_leg *leg = bio->bi_private;
 	struct r1_io *io = leg->io;
-	struct mddev *mddev = io->conf->mddev;
 	struct md_rdev *rdev = leg->rdev;
 
 	if (bio->bi_status && !leg_excused(leg)) {
@@ -600,7 +585,10 @@ static void write_end(struct bio *bio)
 			leg->in_sync = false;
 		} else {
 			leg->status = bio->bi_status;
-			md_error(mddev, rdev);
+			/* not to be able to is not to be broken */
+			if (bio->bi_status != BLK_STS_NOTSUPP ||
+			    bio_op(bio) == REQ_OP_WRITE)
+				r1_member_error(io->conf, rdev);
 			set_bit(IO_AWAIT_SB, &io->flags);
 		}
 	} else if (io->sectors && bio_op(bio) == REQ_OP_WRITE &&
@@ -709,7 +697,7 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 	if (!io)
 		goto again;
 	if (!gates_enter(io, nowait)) {
-		reader_end(conf, io->srcu_idx);
+		r1_reader_end(conf, io->srcu_idx);
 		percpu_ref_put(&mddev->active_io);
 		mempool_free(io, &conf->io_pool);
 		goto again;
@@ -741,19 +729,56 @@ static bool r1_make_request(struct mddev *mddev, struct bio *bio)
 
 /* ------------------------------------------------------------ members */
 
+/* The last member in sync stays, whatever happens (I9). */
+static bool member_is_last(const struct r1_conf *conf,
+			   const struct md_rdev *rdev)
+{
+	lockdep_assert_held(&conf->lock);
+
+	return test_bit(In_sync, &rdev->flags) &&
+	       conf->raid_disks - conf->mddev->degraded == 1 &&
+	       !conf->mddev->fail_last_dev;
+}
+
+static void say_last(const struct r1_conf *conf, const struct md_rdev *rdev)
+{
+	pr_crit_ratelimited("md-raid1: %s: %pg is the last member in sync and stays, in spite of the error\n",
+			    mdname(conf->mddev), rdev->bdev);
+}
+
+/**
+ * r1_member_error() - a member failed something that it must not fail
+ * @conf:	the array
+ * @rdev:	the member; held
+ *
+ * Makes it Faulty, unless it is the last one in sync. md_error() does so, too,
+ * but it would interrupt a recovery all the same.
+ *
+ * Context: any.
+ */
+void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev)
+{
+	unsigned long flags;
+	bool last;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	last = member_is_last(conf, rdev);
+	spin_unlock_irqrestore(&conf->lock, flags);
+	if (last)
+		say_last(conf, rdev);
+	else
+		md_error(conf->mddev, rdev);
+}
+
 static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 {
 	struct r1_conf *conf = mddev->private;
-	bool in_sync, last;
 	unsigned long flags;
 
 	spin_lock_irqsave(&conf->lock, flags);
-	in_sync = test_bit(In_sync, &rdev->flags);
-	last = in_sync && conf->raid_disks - mddev->degraded == 1;
-	if (last && !mddev->fail_last_dev) {
+	if (member_is_last(conf, rdev)) {
 		spin_unlock_irqrestore(&conf->lock, flags);
-		pr_crit_ratelimited("md-raid1: %s: %pg is the last member in sync and stays, in spite of the error\n",
-				    mdname(mddev), rdev->bdev);
+		say_last(conf, rdev);
 		return;
 	}
 	set_bit(Blocked, &rdev->flags);
@@ -845,10 +870,17 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		return err;
 
 	bm = conf->intent;
+	if (bm && !intent_member_fits(bm, rdev)) {
+		pr_warn("md-raid1: %s: %pg has no room for the bitmap\n",
+			mdname(mddev), rdev->bdev);
+		return -ENOSPC;
+	}
 	if (!bm || !bm->maps) {
 		m = &conf->member[slot];
 		/* any former member of the mirror will do, whatever its slot */
-		m->full = !bm || rdev->saved_raid_disk < 0;
+		m->full = !bm || rdev->saved_raid_disk < 0 || conf->need_full;
+		if (m->full)
+			rdev->saved_raid_disk = -1;
 		member_publish(conf, slot, rdev);
 		if (bm)
 			intent_member_joined(bm);
@@ -917,11 +949,10 @@ static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 	if (member_remember(conf, rdev))
 		return -ENOMEM;
 	WRITE_ONCE(m->rdev, NULL);
+	/* whoever held it since the check above was a reader */
 	synchronize_srcu_expedited(&conf->srcu);
-	if (atomic_read(&rdev->nr_pending)) {
-		WRITE_ONCE(m->rdev, rdev);
-		return -EBUSY;
-	}
+	WARN_ON_ONCE(atomic_read(&rdev->nr_pending));
+	conf->need_full |= m->full;
 	m->full = false;
 	atomic_inc(&conf->changes);
 	return md_integrity_register(mddev);
@@ -966,6 +997,8 @@ static int r1_spare_active(struct mddev *mddev)
 		sysfs_notify_dirent_safe(rdev->sysfs_state);
 	}
 	mddev->degraded -= count;
+	if (!mddev->degraded)
+		conf->need_full = false;
 	atomic_add(count, &conf->changes);
 	spin_unlock_irqrestore(&conf->lock, flags);
 	if (count && conf->intent)
@@ -1114,12 +1147,16 @@ static int r1_check_reshape(struct mddev *mddev)
 static void conf_free(struct r1_conf *conf)
 {
 	WARN_ON_ONCE(conf->sync);
+	if (conf->retry_wq)
+		destroy_workqueue(conf->retry_wq);
 	if (conf->wq)
 		destroy_workqueue(conf->wq);
 	safe_put_page(conf->repair_page);
 	mempool_exit(&conf->io_pool);
 	bioset_exit(&conf->split_set);
 	kvfree(conf->gate);
+	/* a grace period that was started is not abandoned */
+	synchronize_srcu_expedited(&conf->srcu);
 	cleanup_srcu_struct(&conf->srcu);
 	kfree(conf);
 }
@@ -1151,8 +1188,11 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	conf->wq = alloc_workqueue("md-raid1-copy-%s",
 				   WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 				   mdname(mddev));
+	conf->retry_wq = alloc_workqueue("md-raid1-retry-%s",
+					 WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
+					 mdname(mddev));
 	conf->repair_page = alloc_page(GFP_KERNEL);
-	if (!conf->gate || !conf->wq || !conf->repair_page ||
+	if (!conf->gate || !conf->wq || !conf->retry_wq || !conf->repair_page ||
 	    mempool_init_kmalloc_pool(&conf->io_pool, IO_POOL_MIN, io_size) ||
 	    bioset_init(&conf->split_set, IO_POOL_MIN, 0, 0)) {
 		conf_free(conf);
@@ -1186,6 +1226,28 @@ static int run_check(struct mddev *mddev)
 	return 0;
 }
 
+/*
+ * For metadata 0.90, md core goes by a member's own word even if it is one
+ * update behind the others, and that update may be the one that made it Faulty.
+ */
+static bool disowned_90(struct mddev *mddev, const struct md_rdev *rdev)
+{
+	const mdp_super_t *sb;
+	struct md_rdev *other;
+
+	if (mddev->major_version || mddev->external || !mddev->persistent ||
+	    rdev->desc_nr < 0 || rdev->desc_nr >= MD_SB_DISKS ||
+	    member_events(rdev) == mddev->events)
+		return false;
+	rdev_for_each(other, mddev) {
+		if (!other->sb_page || member_events(other) != mddev->events)
+			continue;
+		sb = page_address(other->sb_page);
+		return !(sb->disks[rdev->desc_nr].state & (1 << MD_DISK_SYNC));
+	}
+	return false;
+}
+
 /* Put the members into their slots; returns how many are in sync. */
 static int run_members(struct mddev *mddev, struct r1_conf *conf)
 {
@@ -1209,6 +1271,8 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 				mdname(mddev), rdev->bdev);
 		if (test_bit(Faulty, &rdev->flags))
 			continue;
+		if (disowned_90(mddev, rdev))
+			clear_bit(In_sync, &rdev->flags);
 		if (test_bit(In_sync, &rdev->flags))
 			in_sync++;
 		else
@@ -1275,6 +1339,10 @@ static int r1_run(struct mddev *mddev)
 	if (!run_needs_resync(mddev, conf, in_sync))
 		compat_set_resync_offset(mddev, MaxSector);
 
+	if (in_sync > 1 && !mddev->bitmap_info.offset &&
+	    intent_members_disagree(mddev))
+		compat_set_resync_offset(mddev, 0);
+
 	/* from here on md core calls ->free() on an error */
 	mddev->private = conf;
 	thread = md_register_thread(r1_thread, mddev, "raid1");
@@ -1304,6 +1372,11 @@ static void r1_free(struct mddev *mddev, void *priv)
 	struct r1_conf *conf = priv;
 
 	/* md core has not done so if the start of the array failed */
+	if (mddev->bitmap && mddev->pers && mddev->pers->level != 1) {
+		pr_warn("md-raid1: %s: taken over by %s, the bitmap is dropped\n",
+			mdname(mddev), mddev->pers->name);
+		mddev->bitmap_info.offset = 0;
+	}
 	intent_destroy(mddev);
 	compat_detach(mddev, &conf->attached);
 	conf_free(conf);

@@ -308,6 +308,8 @@ void intent_image_read(struct intent *bm)
 	if (le64_to_cpu(bm->super->events) < mddev->events)
 		stale = true;
 	if (stale)
+		bm->events_cleared = mddev->events;
+	if (stale && !mddev->pers)
 		pr_warn("md-raid1: %s: bitmap is out of date (%llu < %llu), every chunk counts as changed\n",
 			mdname(mddev), le64_to_cpu(bm->super->events),
 			mddev->events);
@@ -324,6 +326,17 @@ void intent_image_read(struct intent *bm)
 		memset(bm->image + (nr << PAGE_SHIFT) + skip, 0xff,
 		       intent_page_bytes(bm, nr) - skip);
 	}
+}
+
+/**
+ * intent_member_fits() - does a member have room for the bitmap?
+ * @bm:		the engine
+ * @rdev:	a member that is to join
+ */
+bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev)
+{
+	return round_up(intent_bytes(bm), bdev_logical_block_size(rdev->bdev)) <=
+	       intent_room(rdev);
 }
 
 /**
@@ -367,7 +380,7 @@ static void intent_write_end(struct bio *bio)
 				   "write the bitmap" : "flush the cache",
 				   rdev->bdev,
 				   blk_status_to_errno(bio->bi_status));
-		md_error(mddev, rdev);
+		r1_member_error(mddev->private, rdev);
 		if (!test_bit(Faulty, &rdev->flags))
 			WRITE_ONCE(batch->failed, true);
 	}
@@ -377,21 +390,22 @@ static void intent_write_end(struct bio *bio)
 		complete(&batch->done);
 }
 
-/* Hold every working member that is in a slot. */
+/* Hold every working member that is in a slot, as requests do. */
 static void batch_begin(struct intent *bm, struct intent_batch *batch)
 {
-	struct md_rdev *rdev;
+	struct r1_conf *conf = bm->conf;
 	unsigned int n = 0;
+	int slot;
 
-	rcu_read_lock();
-	rdev_for_each_rcu(rdev, bm->mddev) {
-		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags) ||
-		    n == bm->conf->raid_disks)
+	batch->srcu_idx = r1_reader_begin(conf);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+
+		if (!r1_member_usable(rdev))
 			continue;
 		atomic_inc(&rdev->nr_pending);
 		batch->target[n++] = rdev;
 	}
-	rcu_read_unlock();
 	batch->targets = n;
 	batch->failed = false;
 	reinit_completion(&batch->done);
@@ -416,6 +430,7 @@ static int batch_wait(struct intent *bm, struct intent_batch *batch)
 		wait_for_completion_io(&batch->done);
 	while (batch->targets)
 		rdev_dec_pending(batch->target[--batch->targets], bm->mddev);
+	r1_reader_end(bm->conf, batch->srcu_idx);
 	return READ_ONCE(batch->failed) ? -EIO : 0;
 }
 
@@ -536,23 +551,43 @@ int intent_flush_members(struct intent *bm)
 	return batch_wait(bm, batch);
 }
 
+/* Sector up to which a member's superblock has the array in sync. */
+static u64 member_resync(const struct md_rdev *rdev)
+{
+	const struct mdp_superblock_1 *sb;
+
+	if (rdev->mddev->major_version != 1 || rdev->mddev->external ||
+	    !rdev->sb_page)
+		return 0;
+	sb = page_address(rdev->sb_page);
+	return le64_to_cpu(sb->resync_offset);
+}
+
 /**
  * intent_members_disagree() - did the last superblock update reach everyone?
  * @mddev:	an array that is being started; reconfig_mutex is held
  *
  * md core takes in a member that is one event behind. If that event was
  * "clean", the member may have lost what its cache held, though the array
- * looks clean (I5).
+ * looks clean (I5). The event count may even be the same: md core takes an
+ * event back when it turns an array clean, and may use it again.
  *
- * Return: true if the members in sync do not have the same event count
+ * Return: true if the members in sync do not have the same superblock
  */
 bool intent_members_disagree(struct mddev *mddev)
 {
+	const struct md_rdev *first = NULL;
 	struct md_rdev *rdev;
 
-	rdev_for_each(rdev, mddev)
-		if (intent_source(rdev) && member_events(rdev) != mddev->events)
+	rdev_for_each(rdev, mddev) {
+		if (!intent_source(rdev))
+			continue;
+		if (!first)
+			first = rdev;
+		if (member_events(rdev) != mddev->events ||
+		    member_resync(rdev) != member_resync(first))
 			return true;
+	}
 	return false;
 }
 
