@@ -796,6 +796,20 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 		conf->raid_disks - mddev->degraded, conf->raid_disks);
 }
 
+/* md core believes a superblock that has the data begin or end anywhere. */
+static bool member_too_short(const struct mddev *mddev,
+			     const struct md_rdev *rdev)
+{
+	sector_t size = bdev_nr_sectors(rdev->bdev);
+
+	if (rdev->data_offset <= size &&
+	    size - rdev->data_offset >= mddev->dev_sectors)
+		return false;
+	pr_err("md-raid1: %s: %pg is too short for the data that it is said to have\n",
+	       mdname((struct mddev *)mddev), rdev->bdev);
+	return true;
+}
+
 /* The slot for a new member: the one that it had, or else any vacant one. */
 static int slot_for(struct r1_conf *conf, const struct md_rdev *rdev)
 {
@@ -860,6 +874,8 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 			mdname(mddev), rdev->bdev);
 		return -EOPNOTSUPP;
 	}
+	if (member_too_short(mddev, rdev))
+		return -ENOSPC;
 	slot = slot_for(conf, rdev);
 	if (slot < 0) {
 		add_replacement_note(conf, rdev);
@@ -1271,6 +1287,8 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 				mdname(mddev), rdev->bdev);
 		if (test_bit(Faulty, &rdev->flags))
 			continue;
+		if (member_too_short(mddev, rdev))
+			return run_refuse(mddev, "a member is too short");
 		if (disowned_90(mddev, rdev))
 			clear_bit(In_sync, &rdev->flags);
 		if (test_bit(In_sync, &rdev->flags))

@@ -155,6 +155,12 @@ member_null() {
 	echo "/dev/$1"
 }
 
+# kname DEV: the kernel's name of a device, e.g. dm-0
+kname() {
+	local sys
+	sys=$(realpath "/sys/dev/block/$(stat -Lc '%Hr:%Lr' "$1")")
+	echo "${sys##*/}"
+}
 # sectors DEV
 sectors() { blockdev --getsz "$1"; }
 
@@ -229,7 +235,9 @@ md_attr() {
 	if [ $# -gt 2 ]; then echo "$3" >"$f"; else cat "$f"; fi
 }
 # rdev_state MD DEV: e.g. "in_sync", "faulty", "spare", "write_mostly,in_sync"
-rdev_state() { md_attr "$1" "dev-$(basename "$(realpath "$2")")/state"; }
+rdev_state() { rdev_attr "$1" "$2" state; }
+# rdev_attr MD DEV ATTR [VALUE]: read or write what md knows of a member
+rdev_attr() { md_attr "$1" "dev-$(kname "$2")/$3" "${@:4}"; }
 # md_letters MD: the [UU_] of /proc/mdstat
 md_letters() { sed -n "/^${1##*/} :/,/^\$/s/.*\[\([U_]*\)\]\$/\1/p" /proc/mdstat; }
 degraded() { md_attr "$1" degraded; }
@@ -270,7 +278,7 @@ md_check() {
 
 # ---- measuring and comparing -----------------------------------------------
 
-stat_field() { awk -v f="$2" '{print $f}' "/sys/block/$(basename "$(realpath "$1")")/stat"; }
+stat_field() { awk -v f="$2" '{print $f}' "/sys/block/$(kname "$1")/stat"; }
 # bytes_written DEV, bytes_read DEV: since the device was made
 bytes_written() { echo $(($(stat_field "$1" 7) * 512)); }
 bytes_read() { echo $(($(stat_field "$1" 3) * 512)); }
@@ -279,30 +287,59 @@ writes() { stat_field "$1" 5; }
 discards() { stat_field "$1" 12; }
 flushes() { stat_field "$1" 16; }
 
+# data_area MEMBER: where its data begin and how much they are, in sectors
+data_area() {
+	# metadata 0.90 has no offset, and counts in KiB
+	mdadm -E "$1" | awk '
+		/^ *Data Offset : / {off = $4}
+		/^ *Used Dev Size : / {used = $6 == "sectors" ? $5 : $5 * 2}
+		/^ *Avail Dev Size : / {avail = $5}
+		END {print off + 0, used ? used : avail}'
+}
 # data_offset MEMBER: where its data begin, in sectors
 data_offset() {
-	mdadm -E "$1" | sed -n 's/^ *Data Offset : \([0-9]*\) sectors$/\1/p'
+	local off
+	off=$(data_area "$1") && echo "${off% *}"
 }
 # data_of MEMBER [SECTORS]: copy of the data area to standard output
 data_of() {
 	local off size
-	off=$(data_offset "$1") || return
-	size=${2:-$(mdadm -E "$1" | sed -n 's/^ *Used Dev Size : \([0-9]*\) sectors.*/\1/p')}
-	[ "$size" ] || size=$(mdadm -E "$1" | sed -n 's/^ *Avail Dev Size : \([0-9]*\) sectors.*/\1/p')
-	# metadata 0.90 has it in KiB
-	[ "$size" ] || size=$(mdadm -E "$1" | sed -n 's/^ *Used Dev Size : \([0-9]*\) (.*/\1*2/p')
+	off=$(data_area "$1") || return
+	size=${2:-${off#* }}
 	# Direct: the page cache of a member knows nothing of the array's writes.
-	dd if="$1" bs=256k skip=$((off * 512)) count=$((size * 512)) \
+	dd if="$1" bs=256k skip=$((${off% *} * 512)) count=$((size * 512)) \
 		iflag=direct,skip_bytes,count_bytes status=none
 }
-# same A B...: data areas of all members are equal
+# same A B...: data areas of all members are equal; says where they are not
 same() {
-	local a b m
-	a=$(data_of "$1" | md5sum)
-	for m in "${@:2}"; do
-		b=$(data_of "$m" | md5sum)
-		[ "$a" = "$b" ] || return 1
+	local m args=()
+	for m; do
+		args+=("$m:$(data_area "$m")") || return
 	done
+	python3 -c '
+import mmap, os, sys
+members = []
+for arg in sys.argv[1:]:
+    name, _, area = arg.rpartition(":")
+    off, size = (int(n) * 512 for n in area.split())
+    members.append((name, os.open(name, os.O_RDONLY | os.O_DIRECT), off, size))
+sizes = [m[3] for m in members]
+if len(set(sizes)) != 1 or not sizes[0]:
+    sys.exit("sizes of data areas: %s" % sizes)
+a, b = (mmap.mmap(-1, 1 << 20) for _ in "ab")
+def read(buf, fd, off, n):
+    if os.preadv(fd, [memoryview(buf)[:n]], off) != n:
+        sys.exit("short read")
+for pos in range(0, sizes[0], 1 << 20):
+    n = min(1 << 20, sizes[0] - pos)
+    read(a, members[0][1], members[0][2] + pos, n)
+    first = a[:n]
+    for name, fd, off, _ in members[1:]:
+        read(b, fd, off + pos, n)
+        if b[:n] != first:
+            at = next(i for i in range(0, n, 512) if b[i:i + 512] != first[i:i + 512])
+            sys.exit("%s and %s differ from sector %d on" % (members[0][0], name, (pos + at) // 512))
+' "${args[@]}"
 }
 assert_same() { same "$@" || fail "data differ between: $*"; }
 

@@ -1,0 +1,68 @@
+#!/bin/bash
+# about: loading and unloading, with Debian's raid1 before, after and beside it
+# timeout: 60
+. "${0%/*}/lib.sh"
+
+loops 2 10M
+a=${m[0]} b=${m[1]}
+users() { awk -v m="$1" '$1 == m {print $3}' /proc/modules; }
+
+note "loading registers the personality"
+assert_fails grep -q '\[raid1\]' /proc/mdstat
+modprobe md-mod
+insmod /job/md-raid1.ko
+assert_match "$(cat /proc/mdstat)" 'Personalities :.*\[raid1\]'
+assert_eq "$(users md_raid1)" 0 "users of the module"
+
+note "an array holds the module"
+mdcreate /dev/md0 --bitmap=internal --assume-clean -n 2 "$a" "$b"
+assert_ne "$(users md_raid1)" 0 "users of the module"
+assert_fails rmmod md_raid1
+assert_match "$(cat /proc/mdstat)" 'Personalities :.*\[raid1\]'
+fill /dev/md0 1
+want=$(sum /dev/md0)
+assert_same "$a" "$b"
+
+note "stock's module loaded afterwards changes nothing"
+load_stock
+fill /dev/md0 2 0 1024
+md_stop /dev/md0
+assert_eq "$(users md_raid1)" 0 "users of the module"
+md_assemble /dev/md0 "$a" "$b"
+assert_ne "$(users md_raid1)" 0 "users of md-raid1"
+assert_eq "$(users raid1)" 0 "users of raid1"
+fill /dev/md0 1 0 1024
+assert_eq "$(sum /dev/md0)" "$want" content
+assert_same "$a" "$b"
+md_stop /dev/md0
+
+note "unloading leaves an array to nobody, or to stock's module"
+rmmod md_raid1
+md_assemble /dev/md0 "$a" "$b"
+assert_ne "$(users raid1)" 0 "users of raid1"
+assert_eq "$(sum /dev/md0)" "$want" content
+
+note "with stock's module loaded, ours says why it does not load"
+for state in "serves an array" "is idle"; do
+	mark=$(dmesg_mark)
+	out=$(insmod /job/md-raid1.ko 2>&1) && fail "loaded while stock's module $state"
+	assert_match "$out" "File exists" "error"
+	assert_match "$(dmesg_since "$mark")" 'md-raid1: the kernel.s own raid1 is loaded .*rmmod raid1'
+	assert_eq "$(users md_raid1)" "" "loaded"
+	[ "$state" = "is idle" ] || md_stop /dev/md0
+done
+rmmod raid1
+assert_fails grep -q '\[raid1\]' /proc/mdstat
+assert_fails md_assemble /dev/md0 "$a" "$b"
+mdadm --quiet --stop /dev/md0 || true
+
+note "load, use and unload again and again"
+for i in 1 2 3; do
+	insmod /job/md-raid1.ko
+	md_assemble /dev/md0 "$a" "$b"
+	assert_eq "$(md_letters /dev/md0)" UU
+	[ "$i" -lt 3 ] || assert_eq "$(sum /dev/md0)" "$want" content
+	md_stop /dev/md0
+	assert_eq "$(users md_raid1)" 0 "users of the module"
+	unload
+done
