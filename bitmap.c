@@ -9,14 +9,15 @@
  * Rules (the numbers are those of docs/design.md):
  *   I1  No member is sent a data write before the bits of all its chunks are on
  *	 stable storage on every working member.
- *   I2  A bit is cleared only while every slot has a member in sync.
+ *   I2  A bit is cleared only while every slot has a member in sync, or when
+ *	 what was written there is in the maps of those who lack it (maps.c).
  *   I3  A bit is cleared only when no write to its chunk is under way, and no
  *	 copying of it is due.
  *   I4  Between the last write to a chunk and the clearing of its bit, all
  *	 members' caches were flushed.
  *   I7  Before a bit is cleared on disk, events_cleared on disk has reached the
- *	 array's event count: stock raid1 will not take back, on the strength of
- *	 the bitmap, a member that left before.
+ *	 array's event count: stock raid1 will not take back, by virtue of the
+ *	 bitmap, a member that left before.
  *
  * States of a chunk, one byte each, changed by cmpxchg:
  *
@@ -159,6 +160,8 @@ bool intent_begin(struct intent *bm, sector_t sector, unsigned int sectors)
 		chunk_set(bm, chunk, HOT);
 		ready = false;
 	}
+	if (bm->maps)
+		maps_written(bm, sector, sectors);
 	return ready;
 }
 
@@ -175,7 +178,7 @@ bool intent_begin(struct intent *bm, sector_t sector, unsigned int sectors)
 void intent_enqueue(struct intent *bm, struct r1_io *io)
 {
 	if (llist_add(&io->node, &bm->waiting))
-		queue_work(bm->wq, &bm->commit);
+		queue_work(bm->commit_wq, &bm->commit);
 }
 
 /*
@@ -226,14 +229,33 @@ static int __must_check intent_write_all_marked(struct intent *bm)
 	return err;
 }
 
-/* The header goes out before anything that relies on it. */
-static int __must_check intent_write_super(struct intent *bm)
+/**
+ * intent_write_super() - write the bitmap superblock, and all that is marked
+ * @bm:	the engine
+ *
+ * Context: may sleep; io_mutex is held.
+ * Return: 0, or -EIO
+ */
+int intent_write_super(struct intent *bm)
 {
 	lockdep_assert_held(&bm->io_mutex);
 
 	intent_super_fill(bm);
 	set_bit(PAGE_COMMIT, &bm->page[0].flags);
 	return intent_write_marked(bm);
+}
+
+/* The superblock and, ahead of it, the member maps. */
+static int __must_check intent_write_metadata(struct intent *bm)
+{
+	int err = bm->maps ? maps_commit(bm) : 0;
+
+	if (err)
+		return err;
+	mutex_lock(&bm->io_mutex);
+	err = intent_write_super(bm);
+	mutex_unlock(&bm->io_mutex);
+	return err;
 }
 
 static void chunks_safe(struct intent *bm, const struct r1_io *io)
@@ -245,11 +267,22 @@ static void chunks_safe(struct intent *bm, const struct r1_io *io)
 		state_change(&bm->state[chunk], 0, SAFE, SAFE);
 }
 
+/**
+ * intent_kick() - have an aging pass made soon
+ * @bm:	the engine
+ *
+ * Context: any.
+ */
+void intent_kick(struct intent *bm)
+{
+	queue_delayed_work(bm->wq, &bm->tick,
+			   bm->mddev->bitmap_info.daemon_sleep);
+}
+
 static void intent_arm(struct intent *bm)
 {
 	if (atomic_long_read(&bm->total))
-		queue_delayed_work(bm->wq, &bm->tick,
-				   bm->mddev->bitmap_info.daemon_sleep);
+		intent_kick(bm);
 }
 
 /*
@@ -309,6 +342,22 @@ static bool age_mark(struct intent *bm)
 	return idle;
 }
 
+/* Tell the maps of absent members what is about to be forgotten here. */
+static void age_feed(struct intent *bm)
+{
+	unsigned long nr, chunk, end;
+
+	for (nr = 0; nr < bm->pages; nr++) {
+		if (!READ_ONCE(bm->page[nr].set))
+			continue;
+		page_chunks(bm, nr, &chunk, &end);
+		for (; chunk < end; chunk++)
+			if (READ_ONCE(bm->state[chunk]) == (SET | SAFE | IDLE))
+				maps_feed(bm, chunk);
+		cond_resched();
+	}
+}
+
 static void age_clear(struct intent *bm)
 {
 	unsigned long nr, chunk, end;
@@ -327,6 +376,7 @@ static void age_clear(struct intent *bm)
 			spin_lock(&page->lock);
 			if (try_cmpxchg(&bm->state[chunk], &idle, 0)) {
 				__clear_bit_le(chunk + SUPER_BITS, bm->image);
+				maps_chunk_cleared(bm, chunk);
 				set_bit(PAGE_LAZY, &page->flags);
 				page->set--;
 				atomic_long_dec(&bm->total);
@@ -344,8 +394,12 @@ static int __must_check age_stamp(struct intent *bm, u64 events)
 
 	mutex_lock(&bm->io_mutex);
 	if (bm->events_cleared < events) {
+		u64 old = bm->events_cleared;
+
 		bm->events_cleared = events;
 		err = intent_write_super(bm);
+		if (err)
+			bm->events_cleared = old;
 	}
 	mutex_unlock(&bm->io_mutex);
 	return err;
@@ -357,25 +411,39 @@ static int __must_check age_stamp(struct intent *bm, u64 events)
  */
 static void intent_age(struct intent *bm)
 {
+	struct r1_conf *conf = bm->conf;
 	struct mddev *mddev = bm->mddev;
 	u64 events = READ_ONCE(mddev->events);
+	int changes = atomic_read(&conf->changes);
 	bool idle;
 
 	lockdep_assert_held(&bm->tick_mutex);
 
-	if (!md_is_rdwr(mddev) || READ_ONCE(mddev->degraded))
+	if (!md_is_rdwr(mddev))
 		return;
-	if (!poll_state_synchronize_srcu(&bm->conf->srcu, bm->grace))
+	if (bm->maps ? !maps_prepare(bm) : READ_ONCE(mddev->degraded))
+		return;
+	if (!poll_state_synchronize_srcu(&conf->srcu, bm->grace))
 		return;
 	idle = age_mark(bm);
-	bm->grace = start_poll_synchronize_srcu(&bm->conf->srcu);
-	if (!idle || intent_flush_members(bm))
+	bm->grace = start_poll_synchronize_srcu(&conf->srcu);
+	if (idle && intent_flush_members(bm))
 		return;
 	/*
 	 * A member that fails from here on has all of what is cleared, and an
 	 * event count that is not below ours.
 	 */
-	if (READ_ONCE(mddev->degraded) || age_stamp(bm, events))
+	if (changes != atomic_read(&conf->changes))
+		return;
+	if (bm->maps) {
+		age_feed(bm);
+		if (maps_commit(bm)) {
+			pr_warn_ratelimited("md-raid1: %s: cannot write the member maps\n",
+					    mdname(mddev));
+			return;
+		}
+	}
+	if (!idle || age_stamp(bm, events))
 		return;
 	age_clear(bm);
 	/* If this fails, the bits stay set on disk: no harm, and tried again. */
@@ -450,7 +518,8 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
 	}
 	need = READ_ONCE(bm->state[chunk]) & NEED;
 	while (chunk < end && !(READ_ONCE(bm->state[chunk]) & NEED) == !need) {
-		if (need)
+		/* a chunk that is entered in the middle is not copied whole */
+		if (need && sector <= chunk_start(bm, chunk))
 			state_change(&bm->state[chunk], IDLE, SYNC, 0);
 		chunk++;
 		/* one chunk is plenty when there is something to do */
@@ -473,6 +542,8 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
  */
 void intent_sync_done(struct intent *bm, sector_t end, bool all)
 {
+	bool clean = end == MaxSector &&
+		     compat_resync_offset(bm->mddev) == MaxSector;
 	unsigned long chunk, chunks_end, nr;
 
 	for (nr = 0; nr < bm->pages; nr++) {
@@ -482,6 +553,9 @@ void intent_sync_done(struct intent *bm, sector_t end, bool all)
 		for (; chunk < chunks_end; chunk++) {
 			u8 *state = &bm->state[chunk];
 
+			/* all slots have got all: nothing is due any more */
+			if (clean)
+				state_change(state, NEED | SYNC, 0, 0);
 			if (!(READ_ONCE(*state) & SYNC))
 				continue;
 			if (end == MaxSector || chunk_start(bm, chunk + 1) <= end)
@@ -492,6 +566,25 @@ void intent_sync_done(struct intent *bm, sector_t end, bool all)
 		cond_resched();
 	}
 	intent_arm(bm);
+}
+
+/**
+ * intent_sync_skip() - a range could not be copied, now or later
+ * @bm:		the engine
+ * @sector:	start of the range
+ * @sectors:	its length
+ *
+ * Its chunks stay due; the pass goes on.
+ *
+ * Context: may sleep.
+ */
+void intent_sync_skip(struct intent *bm, sector_t sector, unsigned int sectors)
+{
+	unsigned long chunk = chunk_of(bm, sector);
+	unsigned long last = chunk_of(bm, sector + sectors - 1);
+
+	for (; chunk <= last; chunk++)
+		state_change(&bm->state[chunk], SYNC, 0, 0);
 }
 
 /**
@@ -533,6 +626,7 @@ static int intent_set_bits(struct intent *bm, unsigned long first,
 	last = min(last, bm->chunks - 1);
 	for (chunk = first; chunk <= last; chunk++) {
 		chunk_set(bm, chunk, NEED);
+		maps_chunk_changed(bm, chunk);
 		cond_resched();
 	}
 	if (intent_write_all_marked(bm))
@@ -557,6 +651,7 @@ static void intent_adopt(struct intent *bm)
 			if (!test_bit_le(chunk + SUPER_BITS, bm->image))
 				continue;
 			bm->state[chunk] = SET | SAFE;
+			maps_chunk_changed(bm, chunk);
 			bm->page[nr].set++;
 			atomic_long_inc(&bm->total);
 		}
@@ -580,6 +675,9 @@ static void intent_free(struct intent *bm)
 
 	if (bm->wq)
 		destroy_workqueue(bm->wq);
+	if (bm->commit_wq)
+		destroy_workqueue(bm->commit_wq);
+	maps_destroy(bm);
 	for (i = 0; i < INTENT_BATCH; i++)
 		if (bm->stage[i])
 			__free_page(bm->stage[i]);
@@ -618,12 +716,15 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	bm->state = vzalloc(bm->chunks);
 	bm->image = vzalloc(bm->pages << PAGE_SHIFT);
 	bm->page = kvcalloc(bm->pages, sizeof(*bm->page), GFP_KERNEL);
-	bm->wq = alloc_workqueue("md-raid1-%s",
-				 WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_UNBOUND, 0,
+	bm->wq = alloc_workqueue("md-raid1-%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 				 mdname(mddev));
+	bm->commit_wq = alloc_workqueue("md-raid1-commit-%s", WQ_MEM_RECLAIM |
+					WQ_HIGHPRI | WQ_UNBOUND, 0,
+					mdname(mddev));
 	for (i = 0; i < INTENT_BATCH; i++)
 		bm->stage[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	if (!bm->state || !bm->image || !bm->page || !bm->wq ||
+	    !bm->commit_wq ||
 	    !bm->stage[INTENT_BATCH - 1] ||
 	    batch_alloc(&bm->writes, conf->raid_disks * INTENT_BATCH) ||
 	    batch_alloc(&bm->flushes, conf->raid_disks)) {
@@ -658,6 +759,25 @@ static int intent_supported(struct mddev *mddev, int slot)
 	return 0;
 }
 
+/* Stock can not have left events_cleared that far ahead: see maps.c. */
+static void intent_unseal(struct intent *bm)
+{
+	struct table_stamp *stamp = (struct table_stamp *)bm->super->pad;
+	u64 events = bm->mddev->events;
+	bool sealed = le64_to_cpu(bm->super->events) >= events &&
+		      bm->events_cleared >= events + 2;
+
+	if (!sealed) {
+		bm->events_cleared = min(bm->events_cleared, events);
+		stamp = NULL;
+	} else if (table_stamp_valid(stamp, bm->mddev->uuid)) {
+		bm->events_cleared = min(le64_to_cpu(stamp->floor), events);
+	} else {
+		bm->events_cleared = events;
+	}
+	maps_create(bm, stamp);
+}
+
 /* bitmap_operations.create: reconfig_mutex is held, no request is under way. */
 static int intent_create(struct mddev *mddev, int slot)
 {
@@ -673,6 +793,12 @@ static int intent_create(struct mddev *mddev, int slot)
 		err = intent_super_load(mddev, &sb);
 	if (err)
 		return err;
+	if (le32_to_cpu(sb.chunksize) <
+	    queue_logical_block_size(mddev->gendisk->queue)) {
+		pr_err("md-raid1: %s: bitmap chunks of %u bytes are smaller than a block\n",
+		       mdname(mddev), le32_to_cpu(sb.chunksize));
+		return -EINVAL;
+	}
 
 	bm = intent_alloc(mddev, &sb);
 	if (!bm)
@@ -687,10 +813,17 @@ static int intent_create(struct mddev *mddev, int slot)
 			mdname(mddev));
 
 	intent_image_read(bm);
+	intent_unseal(bm);
 	intent_adopt(bm);
-	bm->suspect = le64_to_cpu(sb.events) < mddev->events ||
-		      intent_members_disagree(mddev);
+	/* a bitmap that mdadm has just made is no reason to doubt the data */
+	bm->suspect = !mddev->pers &&
+		      ((sb.events && le64_to_cpu(sb.events) < mddev->events) ||
+		       intent_members_disagree(mddev));
+	mutex_lock(&mddev->bitmap_info.mutex);
+	spin_lock(&mddev->lock);
 	mddev->bitmap = bm;
+	spin_unlock(&mddev->lock);
+	mutex_unlock(&mddev->bitmap_info.mutex);
 	return 0;
 }
 
@@ -700,17 +833,16 @@ static bool intent_resync_due(struct intent *bm)
 	struct mddev *mddev = bm->mddev;
 	struct md_rdev *rdev;
 
+	/* md core thinks that the array is clean: see to it that it copies */
+	if (bm->suspect && bm->conf->raid_disks - mddev->degraded > 1)
+		compat_set_resync_offset(mddev, 0);
 	if (compat_resync_offset(mddev) != MaxSector)
 		return true;
 	rdev_for_each(rdev, mddev)
-		if (rdev->raid_disk >= 0 && !test_bit(In_sync, &rdev->flags))
+		if (!bm->maps && rdev->raid_disk >= 0 &&
+		    !test_bit(In_sync, &rdev->flags))
 			return true;
-	if (!bm->suspect ||
-	    bm->conf->raid_disks - mddev->degraded < 2)
-		return false;
-	/* md core thinks that the array is clean: see to it that it copies */
-	compat_set_resync_offset(mddev, 0);
-	return true;
+	return false;
 }
 
 /* bitmap_operations.load: reconfig_mutex is held, no request is under way. */
@@ -721,13 +853,14 @@ static int intent_load(struct mddev *mddev)
 
 	if (!bm)
 		return 0;
+	mutex_lock(&bm->tick_mutex);
+	if (bm->maps)
+		maps_load(bm);
 	if (atomic_long_read(&bm->total) && intent_resync_due(bm))
 		intent_member_joined(bm);
-	if (md_is_rdwr(mddev)) {
-		mutex_lock(&bm->io_mutex);
-		err = intent_write_super(bm);
-		mutex_unlock(&bm->io_mutex);
-	}
+	if (md_is_rdwr(mddev))
+		err = intent_write_metadata(bm);
+	mutex_unlock(&bm->tick_mutex);
 	if (err)
 		return err;
 
@@ -790,11 +923,16 @@ static void intent_update_super(void *data)
 
 	if (!bm)
 		return;
-	mutex_lock(&bm->io_mutex);
-	if (intent_write_super(bm))
+	mutex_lock(&bm->tick_mutex);
+	r1_events_written(bm->conf, bm->mddev->events);
+	if (bm->maps) {
+		maps_arrivals(bm);
+		maps_refresh(bm);
+	}
+	if (intent_write_metadata(bm))
 		pr_err_ratelimited("md-raid1: %s: cannot update the bitmap superblock\n",
 				   mdname(bm->mddev));
-	mutex_unlock(&bm->io_mutex);
+	mutex_unlock(&bm->tick_mutex);
 }
 
 /* bitmap_operations.write_all: a member was added, it has no bitmap yet. */
@@ -807,9 +945,13 @@ static void intent_write_everything(struct mddev *mddev)
 		return;
 	for (nr = 0; nr < bm->pages; nr++)
 		set_bit(PAGE_COMMIT, &bm->page[nr].flags);
-	if (intent_write_all_marked(bm))
+	mutex_lock(&bm->tick_mutex);
+	if (bm->maps)
+		maps_rewrite(bm);
+	if (intent_write_metadata(bm))
 		pr_err_ratelimited("md-raid1: %s: cannot write the bitmap\n",
 				   mdname(mddev));
+	mutex_unlock(&bm->tick_mutex);
 }
 
 /* bitmap_operations.dirty_bits: md/bitmap_set_bits in sysfs. */
@@ -848,7 +990,7 @@ static int intent_stats(void *data, struct md_bitmap_stats *stats)
 	if (!bm)
 		return -ENOENT;
 	memset(stats, 0, sizeof(*stats));
-	stats->events_cleared = bm->events_cleared;
+	stats->events_cleared = maps_events_cleared(bm);
 	stats->sync_size = le64_to_cpu(bm->super->sync_size);
 	stats->pages = bm->pages;
 	stats->file_pages = bm->pages;

@@ -41,6 +41,7 @@ struct intent_super {
 #define INTENT_STATE_STALE	0x2	/* the bits must not be trusted */
 #define INTENT_STATE_ERROR	0x4	/* a write of the bits had failed */
 #define INTENT_CHUNK_MIN	512
+#define INTENT_SEAL		16	/* events_cleared - events, see maps.c */
 #define INTENT_SLEEP_MAX	2000000	/* seconds; must fit into jiffies */
 #define INTENT_BEHIND_MAX	16383	/* largest value that mdadm accepts */
 
@@ -61,6 +62,7 @@ u64 intent_super_chunks(const struct intent_super *sb);
 #include <linux/workqueue.h>
 
 #include "raid1.h"
+#include "maps.h"
 
 /*
  * A page of the bitmap as it is kept in memory, and the chunks it speaks of.
@@ -93,6 +95,7 @@ struct intent_write {
  * @wr:		room for all of them, so that nothing is allocated on the way
  * @target:	the members, held
  * @targets:	how many
+ * @srcu_idx:	for r1_conf.srcu, until all have ended
  * @inflight:	of @wr under way, plus one while they are being sent
  * @done:	@inflight came down to 0
  * @failed:	one failed on a member that could not be made Faulty
@@ -101,6 +104,7 @@ struct intent_batch {
 	struct intent_write	*wr;
 	struct md_rdev		*target[RAID1_MAX_SLOTS];
 	unsigned int		targets;
+	int			srcu_idx;
 	atomic_t		inflight;
 	struct completion	done;
 	bool			failed;
@@ -128,13 +132,14 @@ struct intent_batch {
  * @commit:	writes the bits that @waiting needs
  * @tick:	ages and clears bits
  * @tick_mutex:	one aging pass at a time
- * @wq:		for @commit and @tick
+ * @wq:		for @tick
+ * @commit_wq:	for @commit, which a tick may have to wait for
  * @grace:	SRCU cookie: when it has passed, no request is left that began
  *		before the last aging pass
+ * @maps:	what members lack that are not in sync, or NULL
  * @suspect:	when the array was started, its members may have differed where
  *		bits are set, though it looked clean
- * @events_cleared: event count up to which no bit was cleared that a member
- *		with that count might need
+ * @events_cleared: event count of the array when bits were last cleared
  */
 struct intent {
 	u8			head[512];
@@ -157,8 +162,10 @@ struct intent {
 	struct delayed_work	tick;
 	struct mutex		tick_mutex;
 	struct workqueue_struct	*wq;
+	struct workqueue_struct	*commit_wq;
 	unsigned long		grace;
 	u64			events_cleared;
+	struct maps		*maps;
 	bool			suspect;
 };
 
@@ -169,7 +176,13 @@ void intent_image_read(struct intent *bm);
 int __must_check intent_pages_write(struct intent *bm, unsigned long first,
 				    unsigned int nr, blk_opf_t opf);
 int __must_check intent_flush_members(struct intent *bm);
+bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev);
 bool intent_members_disagree(struct mddev *mddev);
+int __must_check intent_stage_write(struct intent *bm, s64 offset,
+				    unsigned int nr);
+int __must_check intent_write_super(struct intent *bm);
+void intent_kick(struct intent *bm);
+u64 intent_bytes(const struct intent *bm);
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);
 
 /* bitmap.c */
@@ -180,6 +193,7 @@ void intent_enqueue(struct intent *bm, struct r1_io *io);
 bool intent_needed(struct intent *bm, sector_t sector, unsigned int sectors);
 bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run);
 void intent_sync_done(struct intent *bm, sector_t end, bool all);
+void intent_sync_skip(struct intent *bm, sector_t sector, unsigned int sectors);
 void intent_member_joined(struct intent *bm);
 void intent_destroy(struct mddev *mddev);
 void intent_retime(struct intent *bm);

@@ -11,7 +11,8 @@
  * reconfig_mutex, which ->run() holds. So md core is asked to remove them when
  * it drops the mutex (mddev->to_remove); md's thread puts ours in place a moment
  * later. Until then, the old ones find zeroes in intent.head; they are refused
- * anything that would destroy the engine because MD_RECOVERY_NEEDED is set.
+ * anything that would destroy the engine because mddev->recovery is not 0: a bit
+ * is set there that only clusters use otherwise.
  *
  * Ours never wait for reconfig_mutex while they are in use: if they cannot have
  * it, the system call is restarted, as the device core does for its hotplug
@@ -24,6 +25,7 @@
 #include <linux/delay.h>
 #include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/sysfs.h>
 
 #include "raid1.h"
@@ -304,6 +306,26 @@ static ssize_t max_backlog_used_show(struct mddev *mddev, char *page)
 	return sysfs_emit(page, "0\n");
 }
 
+/* Not in md core: what absent and recovering members lack (maps_show()). */
+static ssize_t members_show(struct mddev *mddev, char *page)
+{
+	struct intent *bm;
+	ssize_t len = 0;
+
+	if (!mddev_trylock(mddev)) {
+		fsleep(5000);
+		return restart_syscall();
+	}
+	bm = mddev->bitmap;
+	if (bm && bm->maps) {
+		mutex_lock(&bm->tick_mutex);
+		len = maps_show(bm, page);
+		mutex_unlock(&bm->tick_mutex);
+	}
+	mddev_unlock(mddev);
+	return len;
+}
+
 #define BITMAP_ATTR_RW(_name) \
 	static struct md_sysfs_entry bitmap_##_name = \
 		__ATTR(_name, 0644, _name##_show, _name##_store)
@@ -319,6 +341,7 @@ BITMAP_ATTR_RW(chunksize);
 BITMAP_ATTR_RW(metadata);
 BITMAP_ATTR_RO(can_clear);
 BITMAP_ATTR_RO(max_backlog_used);
+BITMAP_ATTR_RO(members);
 
 static struct attribute *bitmap_attrs[] = {
 	&bitmap_location.attr,
@@ -329,6 +352,7 @@ static struct attribute *bitmap_attrs[] = {
 	&bitmap_metadata.attr,
 	&bitmap_can_clear.attr,
 	&bitmap_max_backlog_used.attr,
+	&bitmap_members.attr,
 	NULL
 };
 
@@ -370,6 +394,7 @@ int compat_attach(struct mddev *mddev, struct compat_attach *at)
 		return -EBUSY;
 	}
 	mddev->to_remove = at->group;
+	set_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
 	at->removing = true;
 	at->ops = mddev->bitmap_ops;
 	mddev->bitmap_ops = &intent_ops;
@@ -386,6 +411,7 @@ int compat_attach(struct mddev *mddev, struct compat_attach *at)
 void compat_attach_late(struct mddev *mddev, struct compat_attach *at)
 {
 	struct kernfs_node *node;
+	unsigned int noio;
 
 	if (at->ours || !at->removing || READ_ONCE(mddev->to_remove))
 		return;
@@ -395,12 +421,15 @@ void compat_attach_late(struct mddev *mddev, struct compat_attach *at)
 		sysfs_put(node);
 		return;
 	}
-	if (sysfs_create_group(&mddev->kobj, &bitmap_group)) {
+	/* reclaim could wait for writes that wait for this thread */
+	noio = memalloc_noio_save();
+	at->ours = !sysfs_create_group(&mddev->kobj, &bitmap_group);
+	memalloc_noio_restore(noio);
+	at->removing = false;
+	clear_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
+	if (!at->ours)
 		pr_warn("md-raid1: %s: no attributes for the bitmap\n",
 			mdname(mddev));
-		return;
-	}
-	at->ours = true;
 }
 
 /**
@@ -415,6 +444,7 @@ void compat_detach(struct mddev *mddev, struct compat_attach *at)
 	if (!at->ops)
 		return;
 	mddev->bitmap_ops = at->ops;
+	clear_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
 	if (mddev->to_remove == at->group) {
 		mddev->to_remove = NULL;	/* it is still there */
 		return;

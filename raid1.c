@@ -163,32 +163,14 @@ void r1_gate_open(struct r1_conf *conf, sector_t sector, bool exclusive)
 
 /* ----------------------------------------------------------- requests */
 
-/*
- * Being a reader of the members is handed from function to function and from
- * one context to another, which sparse cannot follow.
- */
-static int reader_begin(struct r1_conf *conf)
-{
-	int idx = srcu_down_read(&conf->srcu);
-
-	__release(&conf->srcu);
-	return idx;
-}
-
-static void reader_end(struct r1_conf *conf, int idx)
-{
-	__acquire(&conf->srcu);
-	srcu_up_read(&conf->srcu, idx);
-}
-
 /* Become a reader of the members, unless the array is quiesced. */
 static bool request_enter(struct r1_conf *conf, bool nowait, int *idx)
 {
 	for (;;) {
-		*idx = reader_begin(conf);
+		*idx = r1_reader_begin(conf);
 		if (likely(!atomic_read(&conf->frozen)))
 			return true;
-		reader_end(conf, *idx);
+		r1_reader_end(conf, *idx);
 		if (nowait)
 			return false;
 		wait_event(conf->wait, !atomic_read(&conf->frozen));
@@ -399,7 +381,7 @@ static void read_end(struct bio *bio)
 		r1_retry(io);
 		return;
 	}
-	reader_end(conf, io->srcu_idx);
+	r1_reader_end(conf, io->srcu_idx);
 	io_end(io, status);
 }
 
@@ -430,13 +412,17 @@ void r1_read_resend(struct r1_io *io)
 	unsigned int sectors = io->sectors;
 	int slot = read_choose(conf, io->sector, io->tried, &sectors);
 
-	if (slot >= 0 && sectors == io->sectors) {
+	if (slot >= 0) {
+		if (sectors < io->sectors) {
+			io->orig = io_split(conf, io->orig, sectors);
+			io->sectors = sectors;
+		}
 		read_send(io, slot);
 		return;
 	}
 	pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
 			   mdname(conf->mddev), (u64)io->sector, io->sectors);
-	reader_end(conf, io->srcu_idx);
+	r1_reader_end(conf, io->srcu_idx);
 	io_end(io, BLK_STS_IOERR);
 }
 
@@ -524,7 +510,7 @@ void r1_write_finish(struct r1_io *io)
 	blk_status_t status = write_status(io);
 
 	legs_release(io);
-	reader_end(conf, io->srcu_idx);
+	r1_reader_end(conf, io->srcu_idx);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
 	    fault_unrecorded(conf)) {
 		llist_add(&io->node, &conf->parked);
@@ -591,7 +577,6 @@ static void write_end(struct bio *bio)
 {
 	struct r1_leg *leg = bio->bi_private;
 	struct r1_io *io = leg->io;
-	struct mddev *mddev = io->conf->mddev;
 	struct md_rdev *rdev = leg->rdev;
 
 	if (bio->bi_status && !leg_excused(leg)) {
@@ -600,7 +585,10 @@ static void write_end(struct bio *bio)
 			leg->in_sync = false;
 		} else {
 			leg->status = bio->bi_status;
-			md_error(mddev, rdev);
+			/* not to be able to is not to be broken */
+			if (bio->bi_status != BLK_STS_NOTSUPP ||
+			    bio_op(bio) == REQ_OP_WRITE)
+				r1_member_error(io->conf, rdev);
 			set_bit(IO_AWAIT_SB, &io->flags);
 		}
 	} else if (io->sectors && bio_op(bio) == REQ_OP_WRITE &&
@@ -709,7 +697,7 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 	if (!io)
 		goto again;
 	if (!gates_enter(io, nowait)) {
-		reader_end(conf, io->srcu_idx);
+		r1_reader_end(conf, io->srcu_idx);
 		percpu_ref_put(&mddev->active_io);
 		mempool_free(io, &conf->io_pool);
 		goto again;
@@ -741,25 +729,63 @@ static bool r1_make_request(struct mddev *mddev, struct bio *bio)
 
 /* ------------------------------------------------------------ members */
 
+/* The last member in sync stays, whatever happens (I9). */
+static bool member_is_last(const struct r1_conf *conf,
+			   const struct md_rdev *rdev)
+{
+	lockdep_assert_held(&conf->lock);
+
+	return test_bit(In_sync, &rdev->flags) &&
+	       conf->raid_disks - conf->mddev->degraded == 1 &&
+	       !conf->mddev->fail_last_dev;
+}
+
+static void say_last(const struct r1_conf *conf, const struct md_rdev *rdev)
+{
+	pr_crit_ratelimited("md-raid1: %s: %pg is the last member in sync and stays, in spite of the error\n",
+			    mdname(conf->mddev), rdev->bdev);
+}
+
+/**
+ * r1_member_error() - a member failed something that it must not fail
+ * @conf:	the array
+ * @rdev:	the member; held
+ *
+ * Makes it Faulty, unless it is the last one in sync. md_error() does so, too,
+ * but it would interrupt a recovery all the same.
+ *
+ * Context: any.
+ */
+void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev)
+{
+	unsigned long flags;
+	bool last;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	last = member_is_last(conf, rdev);
+	spin_unlock_irqrestore(&conf->lock, flags);
+	if (last)
+		say_last(conf, rdev);
+	else
+		md_error(conf->mddev, rdev);
+}
+
 static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 {
 	struct r1_conf *conf = mddev->private;
-	bool in_sync, last;
 	unsigned long flags;
 
 	spin_lock_irqsave(&conf->lock, flags);
-	in_sync = test_bit(In_sync, &rdev->flags);
-	last = in_sync && conf->raid_disks - mddev->degraded == 1;
-	if (last && !mddev->fail_last_dev) {
+	if (member_is_last(conf, rdev)) {
 		spin_unlock_irqrestore(&conf->lock, flags);
-		pr_crit_ratelimited("md-raid1: %s: %pg is the last member in sync and stays, in spite of the error\n",
-				    mdname(mddev), rdev->bdev);
+		say_last(conf, rdev);
 		return;
 	}
 	set_bit(Blocked, &rdev->flags);
 	if (test_and_clear_bit(In_sync, &rdev->flags))
 		mddev->degraded++;
 	set_bit(Faulty, &rdev->flags);
+	atomic_inc(&conf->changes);
 	set_mask_bits(&mddev->sb_flags, 0,
 		      BIT(MD_SB_CHANGE_DEVS) | BIT(MD_SB_CHANGE_PENDING));
 	spin_unlock_irqrestore(&conf->lock, flags);
@@ -815,11 +841,30 @@ static void add_replacement_note(struct r1_conf *conf,
 	}
 }
 
+/* Put a member into its slot; returns when all requests know of it. */
+static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
+{
+	struct r1_member *m = &conf->member[slot];
+	unsigned long flags;
+
+	m->next_read = 0;
+	rdev->raid_disk = slot;
+	spin_lock_irqsave(&conf->lock, flags);
+	m->events[0] = member_events(rdev);
+	m->events[1] = m->events[0];
+	spin_unlock_irqrestore(&conf->lock, flags);
+	atomic_inc(&conf->changes);
+	/* pairs with READ_ONCE(): who finds it there finds all of the above */
+	smp_store_release(&m->rdev, rdev);
+	synchronize_srcu_expedited(&conf->srcu);
+}
+
 /* Called under reconfig_mutex; mostly, but not always, the array is suspended. */
 static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 {
 	struct r1_conf *conf = mddev->private;
 	struct r1_member *m;
+	struct intent *bm;
 	int slot, err;
 
 	if (mddev->recovery_disabled == conf->recovery_disabled)
@@ -840,22 +885,58 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 	if (err)
 		return err;
 
-	m = &conf->member[slot];
-	m->next_read = 0;
-	/* any former member of the mirror will do, whatever slot it had */
-	m->full = !conf->intent || rdev->saved_raid_disk < 0;
-	rdev->raid_disk = slot;
-	/* pairs with READ_ONCE(): who finds it there finds all of the above */
-	smp_store_release(&m->rdev, rdev);
-	/* requests that do not know of it have set their bits by then */
-	synchronize_srcu_expedited(&conf->srcu);
-	if (conf->intent)
-		intent_member_joined(conf->intent);
+	bm = conf->intent;
+	if (bm && !intent_member_fits(bm, rdev)) {
+		pr_warn("md-raid1: %s: %pg has no room for the bitmap\n",
+			mdname(mddev), rdev->bdev);
+		return -ENOSPC;
+	}
+	if (!bm || !bm->maps) {
+		m = &conf->member[slot];
+		/* any former member of the mirror will do, whatever its slot */
+		m->full = !bm || rdev->saved_raid_disk < 0 || conf->need_full;
+		if (m->full)
+			rdev->saved_raid_disk = -1;
+		member_publish(conf, slot, rdev);
+		if (bm)
+			intent_member_joined(bm);
+		pr_info("md-raid1: %s: %pg joins slot %d, %s\n", mdname(mddev),
+			rdev->bdev, slot, m->full ?
+			"everything is to be copied" :
+			"changed chunks are to be copied");
+		return 0;
+	}
 
-	pr_info("md-raid1: %s: %pg joins slot %d, %s\n", mdname(mddev),
-		rdev->bdev, slot, m->full ? "everything is to be copied" :
-		"changed chunks are to be copied");
+	mutex_lock(&bm->tick_mutex);
+	err = maps_join(bm, rdev, slot);
+	if (!err) {
+		member_publish(conf, slot, rdev);
+		maps_joined(bm, slot);
+		/* if this fails, a crash may cost copying: no reason to refuse */
+		if (maps_commit(bm))
+			pr_warn("md-raid1: %s: cannot write the member maps\n",
+				mdname(mddev));
+	}
+	mutex_unlock(&bm->tick_mutex);
+	if (err)
+		return err;
+	/* stock must not think that the bitmap is enough for this member */
+	rdev->saved_raid_disk = -1;
 	return 0;
+}
+
+static int member_remember(struct r1_conf *conf, struct md_rdev *rdev)
+{
+	struct intent *bm = conf->intent;
+	int err;
+
+	if (!bm || !bm->maps)
+		return 0;
+	mutex_lock(&bm->tick_mutex);
+	err = maps_leave(bm, rdev, rdev->raid_disk);
+	mutex_unlock(&bm->tick_mutex);
+	intent_kick(bm);
+	return err;
 }
 
 static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
@@ -880,20 +961,42 @@ static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 	    fault_unrecorded(conf))
 		return -EBUSY;
 
+	/* before the slot is empty, someone has to remember what it lacks */
+	if (member_remember(conf, rdev))
+		return -ENOMEM;
 	WRITE_ONCE(m->rdev, NULL);
+	/* whoever held it since the check above was a reader */
 	synchronize_srcu_expedited(&conf->srcu);
-	if (atomic_read(&rdev->nr_pending)) {
-		WRITE_ONCE(m->rdev, rdev);
-		return -EBUSY;
-	}
+	WARN_ON_ONCE(atomic_read(&rdev->nr_pending));
+	conf->need_full |= m->full;
 	m->full = false;
+	atomic_inc(&conf->changes);
 	return md_integrity_register(mddev);
+}
+
+/* Slots whose members have got everything, but are not in sync yet. */
+static u32 slots_recovered(struct r1_conf *conf)
+{
+	struct intent *bm = conf->intent;
+	u32 slots = 0;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags) &&
+		    rdev->recovery_offset == MaxSector &&
+		    (!bm || !bm->maps || maps_complete(bm, slot)))
+			slots |= 1U << slot;
+	}
+	return slots;
 }
 
 /* Recovery is over: who has got everything is in sync now. */
 static int r1_spare_active(struct mddev *mddev)
 {
 	struct r1_conf *conf = mddev->private;
+	u32 recovered = slots_recovered(conf);
 	unsigned long flags;
 	int slot, count = 0;
 
@@ -902,8 +1005,7 @@ static int r1_spare_active(struct mddev *mddev)
 		struct r1_member *m = &conf->member[slot];
 		struct md_rdev *rdev = m->rdev;
 
-		if (!r1_member_usable(rdev) ||
-		    rdev->recovery_offset != MaxSector ||
+		if (!(recovered & 1U << slot) || !r1_member_usable(rdev) ||
 		    test_and_set_bit(In_sync, &rdev->flags))
 			continue;
 		m->full = false;
@@ -911,11 +1013,82 @@ static int r1_spare_active(struct mddev *mddev)
 		sysfs_notify_dirent_safe(rdev->sysfs_state);
 	}
 	mddev->degraded -= count;
+	if (!mddev->degraded)
+		conf->need_full = false;
+	atomic_add(count, &conf->changes);
 	spin_unlock_irqrestore(&conf->lock, flags);
+	if (count && conf->intent)
+		intent_kick(conf->intent);
 	return count;
 }
 
 /* ---------------------------------------------------- the array itself */
+
+/**
+ * r1_events_written() - md core is about to write a new event count
+ * @conf:	the array
+ * @events:	the count
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void r1_events_written(struct r1_conf *conf, u64 events)
+{
+	unsigned long flags;
+	int slot;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+
+		if (!r1_member_usable(m->rdev) || m->events[0] == events)
+			continue;
+		m->events[1] = m->events[0];
+		m->events[0] = events;
+	}
+	conf->events_open = true;
+	spin_unlock_irqrestore(&conf->lock, flags);
+}
+
+/* No superblock update is under way: who is not Faulty has the last one. */
+static void events_confirm(struct r1_conf *conf)
+{
+	unsigned long flags;
+	int slot;
+
+	if (!READ_ONCE(conf->events_open) || !mddev_trylock(conf->mddev))
+		return;
+	spin_lock_irqsave(&conf->lock, flags);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+
+		if (r1_member_usable(m->rdev))
+			m->events[1] = m->events[0];
+	}
+	conf->events_open = false;
+	spin_unlock_irqrestore(&conf->lock, flags);
+	mddev_unlock(conf->mddev);
+}
+
+/*
+ * md core goes on with an interrupted recovery where it was; but what a member
+ * lacks may have grown anywhere.
+ */
+static void recovery_rewind(struct r1_conf *conf)
+{
+	struct intent *bm = conf->intent;
+	int slot;
+
+	if (!bm || !bm->maps ||
+	    test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
+		return;
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+
+		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags) &&
+		    rdev->recovery_offset != MaxSector)
+			rdev->recovery_offset = 0;
+	}
+}
 
 static void r1_thread(struct md_thread *thread)
 {
@@ -923,8 +1096,10 @@ static void r1_thread(struct md_thread *thread)
 	struct r1_conf *conf = mddev->private;
 
 	compat_attach_late(mddev, &conf->attached);
+	recovery_rewind(conf);
 	md_check_recovery(mddev);
 	parked_release(conf);
+	events_confirm(conf);
 }
 
 static void r1_quiesce(struct mddev *mddev, int quiesce)
@@ -988,12 +1163,16 @@ static int r1_check_reshape(struct mddev *mddev)
 static void conf_free(struct r1_conf *conf)
 {
 	WARN_ON_ONCE(conf->sync);
+	if (conf->retry_wq)
+		destroy_workqueue(conf->retry_wq);
 	if (conf->wq)
 		destroy_workqueue(conf->wq);
 	safe_put_page(conf->repair_page);
 	mempool_exit(&conf->io_pool);
 	bioset_exit(&conf->split_set);
 	kvfree(conf->gate);
+	/* a grace period that was started is not abandoned */
+	synchronize_srcu_expedited(&conf->srcu);
 	cleanup_srcu_struct(&conf->srcu);
 	kfree(conf);
 }
@@ -1025,8 +1204,11 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	conf->wq = alloc_workqueue("md-raid1-copy-%s",
 				   WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 				   mdname(mddev));
+	conf->retry_wq = alloc_workqueue("md-raid1-retry-%s",
+					 WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
+					 mdname(mddev));
 	conf->repair_page = alloc_page(GFP_KERNEL);
-	if (!conf->gate || !conf->wq || !conf->repair_page ||
+	if (!conf->gate || !conf->wq || !conf->retry_wq || !conf->repair_page ||
 	    mempool_init_kmalloc_pool(&conf->io_pool, IO_POOL_MIN, io_size) ||
 	    bioset_init(&conf->split_set, IO_POOL_MIN, 0, 0)) {
 		conf_free(conf);
@@ -1060,6 +1242,28 @@ static int run_check(struct mddev *mddev)
 	return 0;
 }
 
+/*
+ * For metadata 0.90, md core goes by a member's own word even if it is one
+ * update behind the others, and that update may be the one that made it Faulty.
+ */
+static bool disowned_90(struct mddev *mddev, const struct md_rdev *rdev)
+{
+	const mdp_super_t *sb;
+	struct md_rdev *other;
+
+	if (mddev->major_version || mddev->external || !mddev->persistent ||
+	    rdev->desc_nr < 0 || rdev->desc_nr >= MD_SB_DISKS ||
+	    member_events(rdev) == mddev->events)
+		return false;
+	rdev_for_each(other, mddev) {
+		if (!other->sb_page || member_events(other) != mddev->events)
+			continue;
+		sb = page_address(other->sb_page);
+		return !(sb->disks[rdev->desc_nr].state & (1 << MD_DISK_SYNC));
+	}
+	return false;
+}
+
 /* Put the members into their slots; returns how many are in sync. */
 static int run_members(struct mddev *mddev, struct r1_conf *conf)
 {
@@ -1075,6 +1279,9 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 		if (m->rdev)
 			return run_refuse(mddev, "two members claim the same slot");
 		m->rdev = rdev;
+		m->found = member_events(rdev);
+		m->events[0] = m->found;
+		m->events[1] = m->found;
 		if (test_bit(FailFast, &rdev->flags))
 			pr_info("md-raid1: %s: failfast of %pg is not supported, its errors are retried as usual\n",
 				mdname(mddev), rdev->bdev);
@@ -1082,6 +1289,8 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 			continue;
 		if (member_too_short(mddev, rdev))
 			return run_refuse(mddev, "a member is too short");
+		if (disowned_90(mddev, rdev))
+			clear_bit(In_sync, &rdev->flags);
 		if (test_bit(In_sync, &rdev->flags))
 			in_sync++;
 		else
@@ -1148,6 +1357,10 @@ static int r1_run(struct mddev *mddev)
 	if (!run_needs_resync(mddev, conf, in_sync))
 		compat_set_resync_offset(mddev, MaxSector);
 
+	if (in_sync > 1 && !mddev->bitmap_info.offset &&
+	    intent_members_disagree(mddev))
+		compat_set_resync_offset(mddev, 0);
+
 	/* from here on md core calls ->free() on an error */
 	mddev->private = conf;
 	thread = md_register_thread(r1_thread, mddev, "raid1");
@@ -1177,6 +1390,11 @@ static void r1_free(struct mddev *mddev, void *priv)
 	struct r1_conf *conf = priv;
 
 	/* md core has not done so if the start of the array failed */
+	if (mddev->bitmap && mddev->pers && mddev->pers->level != 1) {
+		pr_warn("md-raid1: %s: taken over by %s, the bitmap is dropped\n",
+			mdname(mddev), mddev->pers->name);
+		mddev->bitmap_info.offset = 0;
+	}
 	intent_destroy(mddev);
 	compat_detach(mddev, &conf->attached);
 	conf_free(conf);

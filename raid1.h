@@ -33,12 +33,18 @@ struct intent;
  *		Changed under reconfig_mutex; readers hold an SRCU read side
  *		of r1_conf.srcu, or know that the array is suspended.
  * @next_read:	sector after the last read sent to the member, for balancing
- * @full:	the member has to get everything, not just what the intents say
+ * @full:	the member has to get everything, not just what the intents say;
+ *		without member maps only
+ * @events:	event count that the member's superblock has, and the one before
+ *		it if the last update may not have arrived; under r1_conf.lock
+ * @found:	event count that it had when the array was started
  */
 struct r1_member {
 	struct md_rdev	*rdev;
 	sector_t	next_read;
 	bool		full;
+	u64		events[2];
+	u64		found;
 };
 
 /**
@@ -110,15 +116,21 @@ struct r1_io {
  * @gate:	GATES counters; see raid1.c
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
  *		mddev->degraded and the request for a superblock update
+ * @changes:	counts members that fail, come or go
+ * @events_open: members' event counts are not confirmed yet; under @lock
  * @parked:	requests that wait for a superblock update
  * @retry:	requests for @retry_work
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
  * @repair_page: buffer of @retry_work
- * @wq:		for @retry_work and the steps of copying
+ * @retry_wq:	for @retry_work, which may wait for copying to end
+ * @wq:		for the steps of copying
  * @io_pool:	struct r1_io
  * @split_set:	bios for requests that cross a region
  * @recovery_disabled: value of mddev->recovery_disabled for which recovery is
  *		pointless
+ * @need_full:	a member left before it had everything: until no slot is
+ *		vacant, bits are not enough for any that returns; without member
+ *		maps only
  * @sync:	the running resync, recovery, check or repair, or NULL
  * @attached:	what compat.c remembers of the engine that it replaced
  * @member:	the slots
@@ -132,14 +144,18 @@ struct r1_conf {
 	wait_queue_head_t	wait;
 	atomic_t		*gate;
 	spinlock_t		lock;
+	atomic_t		changes;
+	bool			events_open;
 	struct llist_head	parked;
 	struct llist_head	retry;
 	struct work_struct	retry_work;
 	struct page		*repair_page;
+	struct workqueue_struct	*retry_wq;
 	struct workqueue_struct	*wq;
 	mempool_t		io_pool;
 	struct bio_set		split_set;
 	int			recovery_disabled;
+	bool			need_full;
 	struct r1_sync		*sync;
 	struct compat_attach	attached;
 	struct r1_member	member[];
@@ -150,9 +166,11 @@ void r1_gate_close(struct r1_conf *conf, sector_t sector, bool exclusive);
 void r1_gate_open(struct r1_conf *conf, sector_t sector, bool exclusive);
 void r1_io_submit(struct r1_io *io);
 void r1_io_fail(struct r1_io *io);
+void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev);
 bool r1_member_usable(const struct md_rdev *rdev);
 unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors);
+void r1_events_written(struct r1_conf *conf, u64 events);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
 
@@ -169,6 +187,24 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 static inline atomic_t *r1_gate(struct r1_conf *conf, sector_t sector)
 {
 	return &conf->gate[(sector >> REGION_SHIFT) % GATES];
+}
+
+/*
+ * Being a reader of the members is handed from function to function and from
+ * one context to another, which sparse cannot follow.
+ */
+static inline int r1_reader_begin(struct r1_conf *conf)
+{
+	int idx = srcu_down_read(&conf->srcu);
+
+	__release(&conf->srcu);
+	return idx;
+}
+
+static inline void r1_reader_end(struct r1_conf *conf, int idx)
+{
+	__acquire(&conf->srcu);
+	srcu_up_read(&conf->srcu, idx);
 }
 
 #endif

@@ -35,7 +35,7 @@ void r1_retry(struct r1_io *io)
 	struct r1_conf *conf = io->conf;
 
 	if (llist_add(&io->node, &conf->retry))
-		queue_work(conf->wq, &conf->retry_work);
+		queue_work(conf->retry_wq, &conf->retry_work);
 }
 
 /* A member that is read-only, or alone, cannot be mended. */
@@ -78,7 +78,7 @@ static bool mend_block(struct r1_conf *conf, int slot, struct md_rdev *rdev,
 	if (!sync_page_io(rdev, sector, bytes, page, REQ_OP_WRITE | REQ_FUA,
 			  false) ||
 	    !sync_page_io(rdev, sector, bytes, page, REQ_OP_READ, false)) {
-		md_error(conf->mddev, rdev);
+		r1_member_error(conf, rdev);
 		return false;
 	}
 	atomic_add(sectors, &rdev->corrected_errors);
@@ -140,7 +140,7 @@ static void retry_read(struct r1_io *io)
 		if (too_many_errors(mddev, rdev)) {
 			pr_warn("md-raid1: %s: too many read errors on %pg\n",
 				mdname(mddev), rdev->bdev);
-			md_error(mddev, rdev);
+			r1_member_error(conf, rdev);
 		} else if (mend(conf, slot, rdev, io->sector,
 				io->sector + io->sectors) &&
 			   io->retries < conf->raid_disks) {

@@ -102,9 +102,27 @@ struct r1_sync {
 	struct window		*all[WINDOWS_MAX];
 };
 
+/* Recovery has nothing to copy from: it is not to be tried again at once. */
+static void sync_give_up(struct r1_sync *sync, sector_t sector,
+			 unsigned int sectors)
+{
+	struct r1_conf *conf = sync->conf;
+
+	pr_err("md-raid1: %s: recovery stopped, nothing to copy from at sectors %llu+%u\n",
+	       mdname(conf->mddev), (u64)sector, sectors);
+	conf->recovery_disabled = conf->mddev->recovery_disabled;
+}
+
 static bool comparing(const struct r1_sync *sync)
 {
 	return sync->mode == SYNC_CHECK || sync->mode == SYNC_REPAIR;
+}
+
+static bool sync_by_map(const struct r1_sync *sync)
+{
+	const struct intent *bm = sync->conf->intent;
+
+	return sync->mode == SYNC_RECOVER && bm && bm->maps;
 }
 
 /* ------------------------------------------------------------- windows */
@@ -216,6 +234,14 @@ static struct window *window_get(struct r1_sync *sync)
 	return w;
 }
 
+/* From here on, nothing is settled. */
+static void sync_failed(struct r1_sync *sync, sector_t sector)
+{
+	spin_lock_irq(&sync->lock);
+	sync->bad = min(sync->bad, sector);
+	spin_unlock_irq(&sync->lock);
+}
+
 /* The window's last step: from here on it may be taken, or freed. */
 static void window_end(struct window *w, bool ok)
 {
@@ -233,9 +259,9 @@ static void window_end(struct window *w, bool ok)
 	}
 	r1_gate_open(conf, sector, false);
 
-	spin_lock_irq(&sync->lock);
 	if (!ok)
-		sync->bad = min(sync->bad, sector);
+		sync_failed(sync, sector);
+	spin_lock_irq(&sync->lock);
 	list_add(&w->free, &sync->free);
 	sync->idle++;
 	spin_unlock_irq(&sync->lock);
@@ -343,46 +369,52 @@ static int source_of(struct r1_conf *conf, u32 slots)
 	return ffs(slots) - 1;
 }
 
-/* Read a window block by block, from whichever member has the block. */
-static bool window_salvage(struct window *w)
+/* One block of a window, from whichever member has it, to all of @to. */
+static bool salvage_block(struct window *w, unsigned int pos, unsigned int n,
+			  u32 to)
 {
+	struct page *page = w->buf[pos / BLOCK_SECTORS].bv_page;
 	struct r1_conf *conf = w->sync->conf;
-	unsigned int pos, n;
-	int slot;
+	sector_t sector = w->sector + pos;
+	int slot, source;
 
-	for (pos = 0; pos < w->sectors; pos += n) {
-		struct page *page = w->buf[pos / BLOCK_SECTORS].bv_page;
-
-		n = min_t(unsigned int, BLOCK_SECTORS, w->sectors - pos);
-		for (slot = 0; slot < conf->raid_disks; slot++) {
-			struct md_rdev *rdev = w->copy[slot].rdev;
-
-			if (w->tried & 1U << slot &&
-			    sync_page_io(rdev, w->sector + pos, n << 9, page,
-					 REQ_OP_READ, false))
-				break;
-		}
-		if (slot == conf->raid_disks) {
-			pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
-					   mdname(conf->mddev),
-					   (u64)w->sector + pos, n);
-			return false;
-		}
+	for (source = 0; source < conf->raid_disks; source++)
+		if (w->from & 1U << source &&
+		    sync_page_io(w->copy[source].rdev, sector, n << 9, page,
+				 REQ_OP_READ, false))
+			break;
+	if (source == conf->raid_disks) {
+		pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
+				   mdname(conf->mddev), (u64)sector, n);
+		return false;
 	}
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (slot != source && to & 1U << slot &&
+		    !sync_page_io(w->copy[slot].rdev, sector, n << 9, page,
+				  REQ_OP_WRITE, false))
+			r1_member_error(conf, w->copy[slot].rdev);
 	return true;
 }
 
-/* Nothing can be copied from here: do not try again at once. */
-static void window_give_up(struct window *w)
+/*
+ * No member can read all of the window. What none can read is lost: a resync or
+ * check goes on without it, but a recovery must not.
+ */
+static void window_salvage(struct window *w, u32 to)
 {
-	struct r1_conf *conf = w->sync->conf;
+	struct r1_sync *sync = w->sync;
+	unsigned int pos, n, lost = 0;
 
-	pr_err_ratelimited("md-raid1: %s: nothing to copy from at sectors %llu+%u\n",
-			   mdname(conf->mddev), (u64)w->sector, w->sectors);
-	if (w->sync->mode == SYNC_RECOVER)
-		conf->recovery_disabled = conf->mddev->recovery_disabled;
-	/* what a check cannot read is no reason to end it */
-	window_end(w, comparing(w->sync));
+	for (pos = 0; pos < w->sectors; pos += n) {
+		n = min_t(unsigned int, BLOCK_SECTORS, w->sectors - pos);
+		if (!salvage_block(w, pos, n, to))
+			lost++;
+	}
+	if (lost && sync->mode == SYNC_RESYNC && sync->conf->intent)
+		intent_sync_skip(sync->conf->intent, w->sector, w->sectors);
+	if (lost && sync->mode == SYNC_RECOVER)
+		sync_give_up(sync, w->sector, w->sectors);
+	window_end(w, !lost || sync->mode != SYNC_RECOVER);
 }
 
 static void window_write(struct window *w, struct bio_vec *buf)
@@ -414,10 +446,8 @@ static void window_copy(struct window *w)
 			copies_send(w, w->read, REQ_OP_READ);
 			return;
 		}
-		if (!window_salvage(w)) {
-			window_give_up(w);
-			return;
-		}
+		window_salvage(w, w->write | w->tried);
+		return;
 	}
 	/* a member in sync that could not be read is mended by this */
 	w->write = (w->write | w->tried) & ~slots_read(w);
@@ -442,13 +472,7 @@ static void window_compare(struct window *w)
 	struct bio_vec *buf;
 
 	if (!good) {
-		w->tried = w->read;
-		if (!window_salvage(w)) {
-			window_give_up(w);
-			return;
-		}
-		w->write = w->tried;
-		window_write(w, w->buf);
+		window_salvage(w, w->read);
 		return;
 	}
 
@@ -491,7 +515,7 @@ static void window_written(struct window *w)
 			pr_err_ratelimited("md-raid1: %s: cannot copy to %pg at sectors %llu+%u\n",
 					   mdname(conf->mddev), rdev->bdev,
 					   (u64)w->sector, w->sectors);
-			md_error(conf->mddev, rdev);
+			r1_member_error(conf, rdev);
 			ok = false;
 		} else if (rdev_has_badblock(rdev, w->sector, w->sectors)) {
 			rdev_clear_badblocks(rdev, w->sector, w->sectors, 0);
@@ -577,7 +601,7 @@ static void window_start(struct window *w, u32 from, u32 to)
 	w->from = window_hold(w, from);
 	w->write = window_hold(w, to & ~from) | (to & w->from);
 	if (!w->from) {
-		window_give_up(w);
+		window_salvage(w, w->write);
 		return;
 	}
 	w->read = comparing(sync) ? w->from :
@@ -585,20 +609,56 @@ static void window_start(struct window *w, u32 from, u32 to)
 	copies_send(w, w->read, REQ_OP_READ);
 }
 
+/* All below @end is copied, and no copying is under way. */
+static void sync_settle(struct r1_sync *sync, sector_t end, bool over)
+{
+	struct intent *bm = sync->conf->intent;
+
+	if (!bm || comparing(sync))
+		return;
+	if (sync_by_map(sync))
+		maps_settle(bm, end);
+	else
+		intent_sync_done(bm, end, over);
+}
+
+/* md core takes what was tried for what was done: put that right. */
+static void sync_clamp(struct r1_sync *sync)
+{
+	struct r1_conf *conf = sync->conf;
+	struct mddev *mddev = conf->mddev;
+	int slot;
+
+	mddev->curr_resync = min(mddev->curr_resync, sync->bad);
+	mddev->curr_resync_completed = min(mddev->curr_resync_completed,
+					   sync->bad);
+	if (sync->mode != SYNC_RECOVER)
+		return;
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (rdev && !test_bit(In_sync, &rdev->flags))
+			rdev->recovery_offset = min(rdev->recovery_offset,
+						    sync->bad);
+	}
+}
+
 static void sync_finish(struct r1_conf *conf)
 {
 	struct mddev *mddev = conf->mddev;
 	struct r1_sync *sync = conf->sync;
-	bool complete;
+	sector_t done;
 
 	if (!sync)
 		return;
 	wait_event(conf->wait, READ_ONCE(sync->idle) == sync->windows);
-	complete = !test_bit(MD_RECOVERY_INTR, &mddev->recovery) &&
-		   sync->bad == MaxSector;
-	if (conf->intent && !comparing(sync))
-		intent_sync_done(conf->intent, complete ? MaxSector :
-				 min(sync->next, sync->bad), true);
+	done = min(sync->next, sync->bad);
+	if (!test_bit(MD_RECOVERY_INTR, &mddev->recovery) &&
+	    sync->bad == MaxSector)
+		done = MaxSector;
+	sync_settle(sync, done, true);
+	if (sync->bad != MaxSector)
+		sync_clamp(sync);
 	conf->sync = NULL;
 	sync_free(sync);
 }
@@ -614,7 +674,7 @@ static void sync_checkpoint(struct r1_sync *sync, sector_t sector)
 		return;
 	wait_event(mddev->recovery_wait,
 		   !atomic_read(&mddev->recovery_active));
-	intent_sync_done(sync->conf->intent, min(sector, sync->bad), false);
+	sync_settle(sync, min(sector, sync->bad), false);
 	if (sync->bad == MaxSector) {
 		mddev->curr_resync_completed = sector;
 		set_bit(MD_SB_CHANGE_CLEAN, &mddev->sb_flags);
@@ -633,20 +693,28 @@ static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
 	struct r1_conf *conf = sync->conf;
 	struct intent *bm = conf->intent;
 	bool unclean = compat_resync_offset(conf->mddev) != MaxSector;
+	sector_t run;
 	bool due = false;
 	unsigned int want;
-	sector_t run;
 
 	*from = 0;
 	*to = 0;
-	if (bm && !comparing(sync)) {
+	if (bm && !comparing(sync) && !sync_by_map(sync)) {
 		due = intent_sync_start(bm, sector, &run);
 		*len = min(*len, run);
 	}
-	if (sync->mode == SYNC_RECOVER)
+	if (sync_by_map(sync))
+		/* where the members in sync differ is the resync's business */
+		*to = maps_due(bm, sector, len);
+	else if (sync->mode == SYNC_RECOVER)
 		*to = recovery_targets(conf, sector, due, len);
-	if (!*to && (sync->mode == SYNC_RECOVER ||
-		     (sync->mode == SYNC_RESYNC && bm && !due)))
+	if (!*to && sync->mode == SYNC_RECOVER) {
+		/* its targets are gone, and nobody copies what was due */
+		if (due)
+			sync_failed(sync, sector);
+		return;
+	}
+	if (sync->mode == SYNC_RESYNC && bm && !due)
 		return;
 
 	want = min3(*len, (sector_t)WINDOW_SECTORS,
@@ -687,6 +755,13 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 		if (!sync)
 			return 0;
 		conf->sync = sync;
+	}
+	if (sync->mode == SYNC_RECOVER &&
+	    conf->recovery_disabled == mddev->recovery_disabled) {
+		/* md core takes the member out when nothing uses it */
+		sync_failed(sync, sector);
+		msleep_interruptible(500);
+		return 0;
 	}
 	sync_checkpoint(sync, sector);
 

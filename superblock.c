@@ -223,6 +223,17 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
 }
 
 /**
+ * intent_bytes() - length of the bitmap
+ * @bm:	the engine
+ *
+ * Return: bytes, header included
+ */
+u64 intent_bytes(const struct intent *bm)
+{
+	return sizeof(*bm->super) + DIV_ROUND_UP(bm->chunks, 8);
+}
+
+/**
  * intent_page_bytes() - how much of a page of the bitmap is in use
  * @bm:		the engine
  * @page:	index of the page
@@ -231,9 +242,8 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
  */
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page)
 {
-	u64 bytes = sizeof(*bm->super) + DIV_ROUND_UP(bm->chunks, 8);
-
-	return min_t(u64, bytes - ((u64)page << PAGE_SHIFT), PAGE_SIZE);
+	return min_t(u64, intent_bytes(bm) - ((u64)page << PAGE_SHIFT),
+		     PAGE_SIZE);
 }
 
 static void image_or(u8 *image, const u8 *disk, unsigned int bytes)
@@ -298,6 +308,8 @@ void intent_image_read(struct intent *bm)
 	if (le64_to_cpu(bm->super->events) < mddev->events)
 		stale = true;
 	if (stale)
+		bm->events_cleared = mddev->events;
+	if (stale && !mddev->pers)
 		pr_warn("md-raid1: %s: bitmap is out of date (%llu < %llu), every chunk counts as changed\n",
 			mdname(mddev), le64_to_cpu(bm->super->events),
 			mddev->events);
@@ -317,6 +329,17 @@ void intent_image_read(struct intent *bm)
 }
 
 /**
+ * intent_member_fits() - does a member have room for the bitmap?
+ * @bm:		the engine
+ * @rdev:	a member that is to join
+ */
+bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev)
+{
+	return round_up(intent_bytes(bm), bdev_logical_block_size(rdev->bdev)) <=
+	       intent_room(rdev);
+}
+
+/**
  * intent_super_fill() - bring the bitmap superblock up to date
  * @bm:	the engine
  *
@@ -332,7 +355,10 @@ void intent_super_fill(struct intent *bm)
 	/* md core takes back the last event when an array turns clean again */
 	bm->events_cleared = min(bm->events_cleared, mddev->events);
 	sb->events = cpu_to_le64(mddev->events);
-	sb->events_cleared = cpu_to_le64(bm->events_cleared);
+	sb->events_cleared = cpu_to_le64(maps_sealed(bm) ?
+					 mddev->events + INTENT_SEAL :
+					 bm->events_cleared);
+	maps_stamp(bm, (struct table_stamp *)sb->pad);
 	sb->state = 0;
 	sb->sync_size = cpu_to_le64(mddev->resync_max_sectors);
 	sb->daemon_sleep = cpu_to_le32(max(mddev->bitmap_info.daemon_sleep / HZ,
@@ -354,7 +380,7 @@ static void intent_write_end(struct bio *bio)
 				   "write the bitmap" : "flush the cache",
 				   rdev->bdev,
 				   blk_status_to_errno(bio->bi_status));
-		md_error(mddev, rdev);
+		r1_member_error(mddev->private, rdev);
 		if (!test_bit(Faulty, &rdev->flags))
 			WRITE_ONCE(batch->failed, true);
 	}
@@ -364,21 +390,22 @@ static void intent_write_end(struct bio *bio)
 		complete(&batch->done);
 }
 
-/* Hold every working member that is in a slot. */
+/* Hold every working member that is in a slot, as requests do. */
 static void batch_begin(struct intent *bm, struct intent_batch *batch)
 {
-	struct md_rdev *rdev;
+	struct r1_conf *conf = bm->conf;
 	unsigned int n = 0;
+	int slot;
 
-	rcu_read_lock();
-	rdev_for_each_rcu(rdev, bm->mddev) {
-		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags) ||
-		    n == bm->conf->raid_disks)
+	batch->srcu_idx = r1_reader_begin(conf);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+
+		if (!r1_member_usable(rdev))
 			continue;
 		atomic_inc(&rdev->nr_pending);
 		batch->target[n++] = rdev;
 	}
-	rcu_read_unlock();
 	batch->targets = n;
 	batch->failed = false;
 	reinit_completion(&batch->done);
@@ -403,6 +430,7 @@ static int batch_wait(struct intent *bm, struct intent_batch *batch)
 		wait_for_completion_io(&batch->done);
 	while (batch->targets)
 		rdev_dec_pending(batch->target[--batch->targets], bm->mddev);
+	r1_reader_end(bm->conf, batch->srcu_idx);
 	return READ_ONCE(batch->failed) ? -EIO : 0;
 }
 
@@ -461,6 +489,46 @@ int intent_pages_write(struct intent *bm, unsigned long first, unsigned int nr,
 }
 
 /**
+ * intent_stage_write() - write blocks of the table of member maps
+ * @bm:		the engine; the blocks are in bm->stage
+ * @offset:	where, in sectors from the superblock
+ * @nr:		how many, at most INTENT_BATCH
+ *
+ * Members without room for the table are passed over.
+ *
+ * Context: may sleep; io_mutex is held.
+ * Return: 0 if every member that is not Faulty has them, else -EIO
+ */
+int intent_stage_write(struct intent *bm, s64 offset, unsigned int nr)
+{
+	struct intent_batch *batch = &bm->writes;
+	struct intent_write *wr = batch->wr;
+	struct blk_plug plug;
+	unsigned int i, j;
+
+	lockdep_assert_held(&bm->io_mutex);
+
+	batch_begin(bm, batch);
+	blk_start_plug(&plug);
+	for (j = 0; j < batch->targets; j++) {
+		struct md_rdev *rdev = batch->target[j];
+
+		if (!table_fits(bm, rdev))
+			continue;
+		for (i = 0; i < nr; i++, wr++) {
+			batch_add(batch, wr, rdev, REQ_OP_WRITE | REQ_META |
+				  REQ_SYNC | REQ_IDLE | REQ_FUA);
+			wr->bio.bi_iter.bi_sector = rdev->sb_start + offset +
+				(s64)i * TABLE_BLOCK_SECTORS;
+			__bio_add_page(&wr->bio, bm->stage[i], TABLE_BLOCK, 0);
+			submit_bio(&wr->bio);
+		}
+	}
+	blk_finish_plug(&plug);
+	return batch_wait(bm, batch);
+}
+
+/**
  * intent_flush_members() - empty the write caches of all members
  * @bm:	the engine
  *
@@ -483,19 +551,16 @@ int intent_flush_members(struct intent *bm)
 	return batch_wait(bm, batch);
 }
 
-/* The event count that a member's own superblock holds. */
-static u64 member_events(const struct md_rdev *rdev)
+/* Sector up to which a member's superblock has the array in sync. */
+static u64 member_resync(const struct md_rdev *rdev)
 {
-	const struct mddev *mddev = rdev->mddev;
+	const struct mdp_superblock_1 *sb;
 
-	if (!mddev->persistent || mddev->external || !rdev->sb_page)
-		return mddev->events;
-	if (mddev->major_version == 1) {
-		const struct mdp_superblock_1 *sb = page_address(rdev->sb_page);
-
-		return le64_to_cpu(sb->events);
-	}
-	return md_event(page_address(rdev->sb_page));
+	if (rdev->mddev->major_version != 1 || rdev->mddev->external ||
+	    !rdev->sb_page)
+		return 0;
+	sb = page_address(rdev->sb_page);
+	return le64_to_cpu(sb->resync_offset);
 }
 
 /**
@@ -504,17 +569,25 @@ static u64 member_events(const struct md_rdev *rdev)
  *
  * md core takes in a member that is one event behind. If that event was
  * "clean", the member may have lost what its cache held, though the array
- * looks clean (I5).
+ * looks clean (I5). The event count may even be the same: md core takes an
+ * event back when it turns an array clean, and may use it again.
  *
- * Return: true if the members in sync do not have the same event count
+ * Return: true if the members in sync do not have the same superblock
  */
 bool intent_members_disagree(struct mddev *mddev)
 {
+	const struct md_rdev *first = NULL;
 	struct md_rdev *rdev;
 
-	rdev_for_each(rdev, mddev)
-		if (intent_source(rdev) && member_events(rdev) != mddev->events)
+	rdev_for_each(rdev, mddev) {
+		if (!intent_source(rdev))
+			continue;
+		if (!first)
+			first = rdev;
+		if (member_events(rdev) != mddev->events ||
+		    member_resync(rdev) != member_resync(first))
 			return true;
+	}
 	return false;
 }
 

@@ -1,0 +1,1223 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * md-raid1: member maps: what each member lacks, however long it was away.
+ *
+ * The bitmap says, in large chunks, where members may differ. If it had to say
+ * so for members that are away as well, none of its bits could be cleared while
+ * a slot is vacant. So before the bit of a chunk is cleared, what was written
+ * there goes into the map of every member that is not in sync and did not get
+ * it, in small grains. Maps are kept by device UUID, on all members (table.c).
+ *
+ *			in sync		no map; writes mark "recent" grains
+ *		      |		^
+ *   fails, leaves    |		| recovery has copied all grains of its map,
+ *   map |= recent    v		| the member was flushed: map is empty
+ *   +-----------> absent ---> recovering
+ *   |		      ^    joins: map |= recent; writes reach it again
+ *   +----------------+
+ *     fails, leaves; map |= recent
+ *
+ *   A chunk's bit is about to be cleared: the maps of all absent members |=
+ *   recent, the maps go to disk, then the bit is cleared, and recent with it.
+ *
+ * Rules (the numbers are those of docs/design.md):
+ *   I2  A bit is cleared only when each member that is not in sync, and may
+ *	 lack what was written, has it in its map on stable storage.
+ *   I7  While there are maps, events_cleared on disk is ahead of the array's
+ *	 event count (the seal): stock raid1 will take back no member by virtue
+ *	 of the bitmap; and as it puts events_cleared right whenever it runs, a
+ *	 broken seal tells that it has run, and that the maps are void.
+ *   I8  A member gets just what its map says only if its superblock has the
+ *	 event count that it had when it left. If it has a higher one, it was
+ *	 written to elsewhere, and is refused. If nothing is known of it, it gets
+ *	 everything.
+ *
+ * Why I8 holds, by who ran between the departure and the return of a member:
+ *   nobody else	Each chunk that was written since is either still set, and
+ *		then recent has its grains (all of them after an assembly), or
+ *		was cleared, and then the map has them, I2. Chunks that were
+ *		set when it left were recent when it left.
+ *   stock, writing	The seal is broken: no map counts.
+ *   stock, and a crash	It writes the bitmap superblock before anything else.
+ *   stock, on other	Their bitmap superblock is not the one that is used: the
+ *   members only	newest is, and its members have the higher event count.
+ *   the member alone	Its event count has grown: refused.
+ *
+ * A vacant slot whose member nobody saw leave (the array came from stock, or was
+ * assembled without it) gets a map with no name: whoever has an event count in
+ * its range may have it. Lowest is the count of the last clearing of bits, as
+ * for stock; highest is that of the array.
+ *
+ * Locks: intent.tick_mutex for everything but maps.recent, which writes mark
+ * with no lock at all. The sync thread reads maps of recovering members; they
+ * change only through itself, and when members come or go.
+ */
+#include <linux/bitmap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/raid/md_p.h>
+
+#include "bitmap.h"
+
+/* Not more than this many bits in a map, or in maps.recent, if it can be had. */
+#define MAP_BITS_MAX	(1UL << 25)
+
+static sector_t maps_size(const struct intent *bm)
+{
+	return bm->mddev->resync_max_sectors;
+}
+
+static unsigned long bits_for(const struct intent *bm, unsigned int shift)
+{
+	return (maps_size(bm) + (1ULL << shift) - 1) >> shift;
+}
+
+static unsigned long *bits_alloc(unsigned long nr)
+{
+	unsigned int noio = memalloc_noio_save();
+	unsigned long *bits = vzalloc(BITS_TO_LONGS(nr) * sizeof(long));
+
+	memalloc_noio_restore(noio);
+	return bits;
+}
+
+static void map_free(struct map *map)
+{
+	vfree(map->bits);
+	vfree(map->stale);
+	memset(map, 0, sizeof(*map));
+	map->slot = -1;
+}
+
+static u64 map_bytes(const struct maps *maps, const struct map *map)
+{
+	u64 bytes = (u64)bitmap_weight(map->bits, maps->grains) <<
+		    (maps->grain_shift + 9);
+
+	return min_t(u64, bytes, (u64)maps_size(maps->bm) << 9);
+}
+
+static unsigned int maps_used(const struct maps *maps)
+{
+	unsigned int nr, used = 0;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		used += maps->map[nr].bits != NULL;
+	return used;
+}
+
+/* ------------------------------------------------------------- geometry */
+
+/* The finest grain with which @quota maps fit into the table; 0 if none. */
+static unsigned int grain_for(const struct maps *maps, unsigned int quota,
+			      unsigned long *blocks)
+{
+	const struct intent *bm = maps->bm;
+	unsigned int coarsest = max(bm->chunk_shift, REGION_SHIFT);
+	unsigned int shift;
+
+	*blocks = (maps->sectors / TABLE_BLOCK_SECTORS - TABLE_HEADERS) / quota;
+	for (shift = maps->recent_shift; *blocks && shift <= coarsest; shift++) {
+		unsigned long need = DIV_ROUND_UP(bits_for(bm, shift),
+						  TABLE_BLOCK_GRAINS);
+
+		if (need > *blocks || bits_for(bm, shift) > MAP_BITS_MAX)
+			continue;
+		*blocks = need;
+		return shift + 1;
+	}
+	return 0;
+}
+
+/*
+ * Choose a grain for at least @need maps: as many as possible with the finest
+ * grain, or else as few as possible.
+ */
+static int maps_layout(struct maps *maps, unsigned int need)
+{
+	unsigned int quota, found = 0;
+	unsigned long blocks;
+
+	for (quota = TABLE_ENTRIES; quota >= max(need, 1U); quota /= 2) {
+		unsigned int shift = grain_for(maps, quota, &blocks);
+
+		if (!shift || (found && shift - 1 >= maps->grain_shift))
+			continue;
+		found = quota;
+		maps->quota = quota;
+		maps->blocks = blocks;
+		maps->grain_shift = shift - 1;
+		maps->grains = bits_for(maps->bm, shift - 1);
+		if (maps->grain_shift == maps->recent_shift)
+			break;
+	}
+	return found ? 0 : -ENOSPC;
+}
+
+static int map_alloc(const struct maps *maps, struct map *map)
+{
+	map->bits = bits_alloc(maps->grains);
+	map->stale = bits_alloc(maps->blocks);
+	if (!map->bits || !map->stale) {
+		vfree(map->bits);
+		vfree(map->stale);
+		map->bits = NULL;
+		map->stale = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Bring a map that was made with @old's grain to the present, coarser one. */
+static int map_regrain(const struct maps *maps, const struct maps *old,
+		       struct map *map)
+{
+	unsigned int diff = maps->grain_shift - old->grain_shift;
+	unsigned long *bits = map->bits, *stale = map->stale, bit;
+
+	if (map_alloc(maps, map)) {
+		map->bits = bits;
+		map->stale = stale;
+		return -ENOMEM;
+	}
+	for_each_set_bit(bit, bits, old->grains)
+		__set_bit(bit >> diff, map->bits);
+	bitmap_fill(map->stale, maps->blocks);
+	vfree(bits);
+	vfree(stale);
+	return 0;
+}
+
+/* Make room for one more map by a coarser grain. */
+static int maps_grow(struct maps *maps)
+{
+	struct maps *old;
+	int nr, err;
+
+	old = kmemdup(maps, sizeof(*maps), GFP_NOIO);
+	if (!old)
+		return -ENOMEM;
+	err = maps_layout(maps, maps->quota + 1);
+	if (!err)
+		pr_info("md-raid1: %s: room for %u member maps with grains of %u KiB\n",
+			mdname(maps->bm->mddev), maps->quota,
+			1U << maps->grain_shift >> 1);
+	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+
+		if (map->bits && map_regrain(maps, old, map)) {
+			/* it will be copied in full, should it come back */
+			map_free(map);
+		}
+	}
+	kfree(old);
+	maps->dirty = true;
+	return err;
+}
+
+/* ---------------------------------------------------------------- entries */
+
+static bool map_named(const struct map *map)
+{
+	return map->entry.flags & ENTRY_NAMED;
+}
+
+static struct map *map_of(struct maps *maps, const u8 *uuid)
+{
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits && map_named(&maps->map[nr]) &&
+		    !memcmp(maps->map[nr].entry.uuid, uuid, 16))
+			return &maps->map[nr];
+	return NULL;
+}
+
+static struct map *map_in_slot(struct maps *maps, int slot)
+{
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits && maps->map[nr].slot == slot)
+			return &maps->map[nr];
+	return NULL;
+}
+
+static struct map *map_oldest(struct maps *maps)
+{
+	struct map *oldest = NULL;
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+
+		if (map->bits && map->slot < 0 &&
+		    (!oldest || le64_to_cpu(map->entry.left) <
+				le64_to_cpu(oldest->entry.left)))
+			oldest = map;
+	}
+	return oldest;
+}
+
+static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high)
+{
+	struct maps *maps = bm->maps;
+	struct map *map;
+	int nr;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	if (maps_used(maps) >= maps->quota && maps_grow(maps)) {
+		map = map_oldest(maps);
+		if (!map)
+			return NULL;
+		pr_notice("md-raid1: %s: too many absent members, forgetting %pUb: it will be copied in full\n",
+			  mdname(bm->mddev), map->entry.uuid);
+		map_free(map);
+	}
+	for (nr = 0; maps->map[nr].bits; nr++)
+		;
+	map = &maps->map[nr];
+	if (nr >= maps->quota || map_alloc(maps, map))
+		return NULL;
+	memset(&map->entry, 0, sizeof(map->entry));
+	map->entry.flags = ENTRY_USED;
+	if (uuid) {
+		map->entry.flags |= ENTRY_NAMED;
+		memcpy(map->entry.uuid, uuid, sizeof(map->entry.uuid));
+	}
+	map->entry.events[0] = cpu_to_le64(low);
+	map->entry.events[1] = cpu_to_le64(high);
+	map->entry.left = cpu_to_le64(++maps->left);
+	map->slot = -1;
+	bitmap_fill(map->stale, maps->blocks);
+	maps->dirty = true;
+	return map;
+}
+
+/* Mark grains of a map, [first, end) in units of maps.recent. */
+static void map_mark(struct maps *maps, struct map *map, unsigned long first,
+		     unsigned long end)
+{
+	unsigned int diff = maps->grain_shift - maps->recent_shift;
+	unsigned long bit, grain;
+
+	for (bit = find_next_bit(maps->recent, end, first); bit < end;
+	     bit = find_next_bit(maps->recent, end, bit + 1)) {
+		grain = bit >> diff;
+		if (test_bit(grain, map->bits))
+			continue;
+		set_bit(grain, map->bits);
+		set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
+	}
+}
+
+static void map_mark_all(struct maps *maps, struct map *map)
+{
+	map_mark(maps, map, 0, bits_for(maps->bm, maps->recent_shift));
+}
+
+/* --------------------------------------------------- recent, chunk by chunk */
+
+static void chunk_recent(const struct intent *bm, unsigned long chunk,
+			 unsigned long *first, unsigned long *end)
+{
+	unsigned int diff = bm->chunk_shift - bm->maps->recent_shift;
+
+	*first = chunk << diff;
+	*end = min((chunk + 1) << diff, bits_for(bm, bm->maps->recent_shift));
+}
+
+/**
+ * maps_written() - a write was announced
+ * @bm:		the engine; intent_begin() has entered all chunks
+ * @sector:	first sector
+ * @sectors:	length
+ *
+ * Context: any; an SRCU reader.
+ */
+void maps_written(struct intent *bm, sector_t sector, unsigned int sectors)
+{
+	struct maps *maps = bm->maps;
+	unsigned long bit = sector >> maps->recent_shift;
+	unsigned long last = (sector + sectors - 1) >> maps->recent_shift;
+
+	for (; bit <= last; bit++)
+		if (!test_bit(bit, maps->recent))
+			set_bit(bit, maps->recent);
+}
+
+/**
+ * maps_chunk_cleared() - a chunk is clean, nothing in it is recent any more
+ * @bm:		the engine; the lock of the chunk's page is held
+ * @chunk:	the chunk
+ */
+void maps_chunk_cleared(struct intent *bm, unsigned long chunk)
+{
+	unsigned long first, end;
+
+	if (!bm->maps)
+		return;
+	chunk_recent(bm, chunk, &first, &end);
+	for (first = find_next_bit(bm->maps->recent, end, first); first < end;
+	     first = find_next_bit(bm->maps->recent, end, first + 1))
+		clear_bit(first, bm->maps->recent);
+}
+
+/**
+ * maps_chunk_changed() - all of a chunk counts as written
+ * @bm:		the engine
+ * @chunk:	a chunk whose bit is set
+ */
+void maps_chunk_changed(struct intent *bm, unsigned long chunk)
+{
+	unsigned long first, end;
+
+	if (!bm->maps)
+		return;
+	chunk_recent(bm, chunk, &first, &end);
+	for (; first < end; first++)
+		set_bit(first, bm->maps->recent);
+}
+
+/**
+ * maps_feed() - a chunk is about to be cleared: tell the maps
+ * @bm:		the engine; tick_mutex is held
+ * @chunk:	the chunk
+ *
+ * Members that are being recovered got the writes, and were flushed.
+ */
+void maps_feed(struct intent *bm, unsigned long chunk)
+{
+	struct maps *maps = bm->maps;
+	unsigned long first, end;
+	int nr;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	chunk_recent(bm, chunk, &first, &end);
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits && maps->map[nr].slot < 0)
+			map_mark(maps, &maps->map[nr], first, end);
+}
+
+/* ----------------------------------------------------- coming and going */
+
+/**
+ * maps_leave() - a member is Faulty, or is taken out of its slot
+ * @bm:		the engine; tick_mutex is held
+ * @rdev:	the member
+ * @slot:	its slot
+ *
+ * May be called more than once for the same departure.
+ *
+ * Context: may sleep.
+ * Return: 0, or -ENOMEM
+ */
+int maps_leave(struct intent *bm, struct md_rdev *rdev, int slot)
+{
+	struct r1_member *m = &bm->conf->member[slot];
+	const u8 *uuid = member_uuid(rdev);
+	struct maps *maps = bm->maps;
+	struct map *map;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	if (!uuid)
+		return 0;
+	map = map_of(maps, uuid);
+	if (map && map->slot < 0)
+		return 0;
+	if (!map)
+		map = map_new(bm, uuid, 0, 0);
+	if (!map)
+		return -ENOMEM;
+	map->slot = -1;
+	map->entry.events[0] = cpu_to_le64(m->events[1]);
+	map->entry.events[1] = cpu_to_le64(m->events[0]);
+	map->entry.left = cpu_to_le64(++maps->left);
+	map_mark_all(maps, map);
+	maps->dirty = true;
+	pr_info("md-raid1: %s: %pg is away from slot %d, what it misses is remembered\n",
+		mdname(bm->mddev), rdev->bdev, slot);
+	return 0;
+}
+
+/**
+ * maps_prepare() - may bits be cleared?
+ * @bm:	the engine; tick_mutex is held
+ *
+ * Sees to it that everyone who is not in sync has a map, and that nobody else
+ * has.
+ *
+ * Context: may sleep.
+ * Return: true if so
+ */
+bool maps_prepare(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	struct maps *maps = bm->maps;
+	bool good = true;
+	int slot, idx;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	idx = srcu_read_lock(&conf->srcu);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+		struct map *map = map_in_slot(maps, slot);
+
+		if (!rdev)
+			continue;
+		if (test_bit(Faulty, &rdev->flags)) {
+			if (maps_leave(bm, rdev, slot))
+				good = false;
+		} else if (test_bit(In_sync, &rdev->flags)) {
+			if (map) {
+				map_free(map);
+				maps->dirty = true;
+			}
+		} else if (!map) {
+			good = false;
+		}
+	}
+	srcu_read_unlock(&conf->srcu, idx);
+
+	/* a slot that nobody is missed in makes nobody's promise */
+	if (!conf->mddev->degraded) {
+		int nr;
+
+		for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+			struct map *map = &maps->map[nr];
+
+			if (map->bits && !map_named(map)) {
+				map_free(map);
+				maps->dirty = true;
+			}
+		}
+	}
+	return good;
+}
+
+/* Was the member in sync, going by its own superblock? */
+static bool was_in_sync(const struct mdp_superblock_1 *sb)
+{
+	u32 nr = le32_to_cpu(sb->dev_number);
+
+	return !(le32_to_cpu(sb->feature_map) & MD_FEATURE_RECOVERY_OFFSET) &&
+	       nr < le32_to_cpu(sb->max_dev) &&
+	       le16_to_cpu(sb->dev_roles[nr]) < MD_DISK_ROLE_MAX;
+}
+
+enum verdict { BY_MAP, IN_FULL, REFUSED };
+
+/*
+ * What a member needs of which the superblock says @events and @in_sync. With
+ * BY_MAP, *found is its map, or a nameless one that fits.
+ */
+static enum verdict map_judge(struct intent *bm, const u8 *uuid, u64 events,
+			      bool in_sync, struct map **found)
+{
+	struct maps *maps = bm->maps;
+	struct map *map;
+	int nr;
+
+	*found = NULL;
+	map = map_of(maps, uuid);
+	if (map) {
+		u64 a = le64_to_cpu(map->entry.events[0]);
+		u64 b = le64_to_cpu(map->entry.events[1]);
+
+		if (events != a && events != b)
+			return in_sync && events > max(a, b) ? REFUSED : IN_FULL;
+		*found = map;
+		return BY_MAP;
+	}
+	if (!in_sync)
+		return IN_FULL;
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		map = &maps->map[nr];
+		if (!map->bits || map_named(map) ||
+		    events < le64_to_cpu(map->entry.events[0]) ||
+		    events > le64_to_cpu(map->entry.events[1]))
+			continue;
+		*found = map;
+		return BY_MAP;
+	}
+	return events > bm->mddev->events ? REFUSED : IN_FULL;
+}
+
+/* Give a member the map @from, or one of everything. */
+static struct map *map_assign(struct intent *bm, struct md_rdev *rdev,
+			      struct map *from)
+{
+	const u8 *uuid = member_uuid(rdev);
+	u64 events = member_events(rdev);
+	struct maps *maps = bm->maps;
+	struct map *map = map_of(maps, uuid);
+
+	if (map && map == from)
+		return map;
+	if (map) {
+		map_free(map);
+		maps->dirty = true;
+	}
+	/* this may forget the oldest, or change all grains */
+	map = map_new(bm, uuid, events, events);
+	if (!map)
+		return NULL;
+	if (from && from->bits && !map_named(from))
+		bitmap_copy(map->bits, from->bits, maps->grains);
+	else
+		bitmap_fill(map->bits, maps->grains);
+	return map;
+}
+
+static struct arrival *arrival_of(struct maps *maps, const struct md_rdev *rdev)
+{
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->arrival[nr].rdev == rdev &&
+		    maps->arrival[nr].dev == rdev->bdev->bd_dev)
+			return &maps->arrival[nr];
+	return NULL;
+}
+
+/*
+ * Judge a member by the superblock that is on it. Refused ones are made Faulty:
+ * md core then leaves them, and what is on them, alone.
+ */
+static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
+			 struct map **found)
+{
+	const char *name = mdname(bm->mddev);
+	const struct mdp_superblock_1 *sb;
+	enum verdict verdict;
+	struct page *page;
+	u64 events;
+
+	*found = NULL;
+	page = alloc_page(GFP_NOIO);
+	if (!page)
+		return -ENOMEM;
+	sb = page_address(page);
+	if (!sync_page_io(rdev, 0, 4096, page, REQ_OP_READ, true) ||
+	    le32_to_cpu(sb->magic) != MD_SB_MAGIC ||
+	    memcmp(sb->set_uuid, bm->mddev->uuid, sizeof(sb->set_uuid)) ||
+	    le32_to_cpu(sb->max_dev) > (4096 - 256) / 2) {
+		put_page(page);
+		return 0;
+	}
+	events = le64_to_cpu(sb->events);
+	verdict = map_judge(bm, sb->device_uuid, events, was_in_sync(sb), found);
+	put_page(page);
+
+	if (verdict == REFUSED) {
+		pr_err("md-raid1: %s: %pg refused: it was changed elsewhere since it left (event %llu); to have it overwritten: mdadm --zero-superblock and --add\n",
+		       name, rdev->bdev, events);
+		set_bit(Faulty, &rdev->flags);
+		return -ESTALE;
+	}
+	if (verdict == BY_MAP)
+		pr_info("md-raid1: %s: %pg returns as of event %llu, at least %llu bytes to copy\n",
+			name, rdev->bdev, events, map_bytes(bm->maps, *found));
+	else
+		pr_info("md-raid1: %s: %pg joins as of event %llu, everything is to be copied: nothing is known of it\n",
+			name, rdev->bdev, events);
+	return 0;
+}
+
+static bool still_waiting(struct mddev *mddev, const struct arrival *arrival)
+{
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, mddev)
+		if (rdev == arrival->rdev && rdev->bdev->bd_dev == arrival->dev &&
+		    rdev->raid_disk < 0 && !test_bit(Faulty, &rdev->flags))
+			return true;
+	return false;
+}
+
+/**
+ * maps_arrivals() - look at new members before md core overwrites them
+ * @bm:	the engine; tick_mutex and reconfig_mutex are held
+ *
+ * A member that has a map, and is going to have a superblock with the array's
+ * event count, is known by that count from then on.
+ *
+ * Context: may sleep.
+ */
+void maps_arrivals(struct intent *bm)
+{
+	struct mddev *mddev = bm->mddev;
+	struct maps *maps = bm->maps;
+	struct md_rdev *rdev;
+	int nr;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (!still_waiting(mddev, &maps->arrival[nr]))
+			memset(&maps->arrival[nr], 0, sizeof(maps->arrival[nr]));
+
+	rdev_for_each(rdev, mddev) {
+		struct arrival *arrival;
+		struct map *map;
+
+		if (rdev->raid_disk >= 0 || test_bit(Faulty, &rdev->flags) ||
+		    test_bit(Journal, &rdev->flags) || !member_uuid(rdev))
+			continue;
+		arrival = arrival_of(maps, rdev);
+		if (!arrival) {
+			for (nr = 0; nr < TABLE_ENTRIES - 1; nr++)
+				if (!maps->arrival[nr].rdev)
+					break;
+			arrival = &maps->arrival[nr];
+			if (arrival_judge(bm, rdev, &map))
+				continue;
+			/* a nameless map is to be his alone */
+			if (map && !map_named(map))
+				map = map_assign(bm, rdev, map);
+			arrival->rdev = rdev;
+			arrival->dev = rdev->bdev->bd_dev;
+			arrival->map = map;
+		}
+		map = arrival->map;
+		if (!map || !map->bits ||
+		    map->entry.events[1] == cpu_to_le64(mddev->events))
+			continue;
+		map->entry.events[0] = map->entry.events[1];
+		map->entry.events[1] = cpu_to_le64(mddev->events);
+		maps->dirty = true;
+	}
+}
+
+/**
+ * maps_join() - prepare the map of a member that is to have a slot
+ * @bm:		the engine; tick_mutex and reconfig_mutex are held
+ * @rdev:	the member
+ * @slot:	the slot
+ *
+ * Context: may sleep.
+ * Return: 0; -ESTALE if it was changed elsewhere; -EINVAL; -ENOMEM
+ */
+int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
+{
+	const char *name = mdname(bm->mddev);
+	struct maps *maps = bm->maps;
+	struct arrival *arrival;
+	struct map *map, *from;
+	int err;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	if (!member_uuid(rdev)) {
+		pr_warn("md-raid1: %s: %pg has no UUID and cannot be told from others\n",
+			name, rdev->bdev);
+		return -EINVAL;
+	}
+	arrival = arrival_of(maps, rdev);
+	if (arrival) {
+		from = arrival->map;
+		memset(arrival, 0, sizeof(*arrival));
+	} else {
+		err = arrival_judge(bm, rdev, &from);
+		if (err)
+			return err;
+	}
+	/* it may have been forgotten meanwhile */
+	if (from && (!from->bits || (map_named(from) &&
+				     from != map_of(maps, member_uuid(rdev)))))
+		from = NULL;
+	map = map_assign(bm, rdev, from);
+	if (!map)
+		return -ENOMEM;
+	map_mark_all(maps, map);
+	pr_info("md-raid1: %s: %pg joins slot %d, %llu bytes to copy\n", name,
+		rdev->bdev, slot, map_bytes(maps, map));
+	return 0;
+}
+
+/**
+ * maps_joined() - a member is in its slot, and all requests know it
+ * @bm:		the engine; tick_mutex is held
+ * @slot:	the slot
+ */
+void maps_joined(struct intent *bm, int slot)
+{
+	struct md_rdev *rdev = bm->conf->member[slot].rdev;
+	struct map *map = map_of(bm->maps, member_uuid(rdev));
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	if (WARN_ON_ONCE(!map))
+		return;
+	map_mark_all(bm->maps, map);
+	map->slot = slot;
+	maps_refresh(bm);
+}
+
+/**
+ * maps_refresh() - members' superblocks are about to get a new event count
+ * @bm:	the engine; tick_mutex is held
+ */
+void maps_refresh(struct intent *bm)
+{
+	struct maps *maps = bm->maps;
+	int nr;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+		const struct r1_member *m;
+
+		if (!map->bits || map->slot < 0)
+			continue;
+		m = &bm->conf->member[map->slot];
+		if (map->entry.events[0] == cpu_to_le64(m->events[1]) &&
+		    map->entry.events[1] == cpu_to_le64(m->events[0]))
+			continue;
+		map->entry.events[0] = cpu_to_le64(m->events[1]);
+		map->entry.events[1] = cpu_to_le64(m->events[0]);
+		maps->dirty = true;
+	}
+}
+
+/* ------------------------------------------------------------- recovery */
+
+/**
+ * maps_due() - who lacks the grain at a sector?
+ * @bm:		the engine
+ * @sector:	the sector
+ * @len:	shortened to the sectors for which the answer is the same
+ *
+ * Context: the sync thread.
+ * Return: slots, as bits
+ */
+u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
+{
+	struct maps *maps = bm->maps;
+	unsigned long grain = sector >> maps->grain_shift;
+	u32 slots = 0;
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+		unsigned long next;
+
+		if (!map->bits || map->slot < 0)
+			continue;
+		if (test_bit(grain, map->bits)) {
+			slots |= 1U << map->slot;
+			next = find_next_zero_bit(map->bits, maps->grains, grain);
+		} else {
+			next = find_next_bit(map->bits, maps->grains, grain);
+		}
+		if (next < maps->grains)
+			*len = min(*len, ((sector_t)next << maps->grain_shift) -
+					 sector);
+	}
+	return slots;
+}
+
+/**
+ * maps_settle() - recovery has copied everything below a sector
+ * @bm:		the engine
+ * @end:	the sector; MaxSector if the pass is complete
+ *
+ * Context: the sync thread; sleeps. No copying is under way.
+ */
+void maps_settle(struct intent *bm, sector_t end)
+{
+	struct r1_conf *conf = bm->conf;
+	struct maps *maps = bm->maps;
+	unsigned long grain, last;
+	int nr;
+
+	mutex_lock(&bm->tick_mutex);
+	last = min_t(u64, end >> maps->grain_shift, maps->grains);
+	/* who fails this is Faulty, and keeps its map */
+	if (intent_flush_members(bm))
+		goto out;
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+		struct md_rdev *rdev;
+
+		if (!map->bits || map->slot < 0)
+			continue;
+		rdev = conf->member[map->slot].rdev;
+		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
+			continue;
+		for_each_set_bit(grain, map->bits, last) {
+			clear_bit(grain, map->bits);
+			set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
+		}
+	}
+	if (maps_commit(bm))
+		pr_warn_ratelimited("md-raid1: %s: cannot write the member maps\n",
+				    mdname(bm->mddev));
+out:
+	mutex_unlock(&bm->tick_mutex);
+}
+
+/**
+ * maps_complete() - does a member have everything?
+ * @bm:		the engine
+ * @slot:	its slot
+ *
+ * Context: md's thread, after the sync thread has ended.
+ */
+bool maps_complete(struct intent *bm, int slot)
+{
+	struct map *map;
+	bool empty;
+
+	mutex_lock(&bm->tick_mutex);
+	map = map_in_slot(bm->maps, slot);
+	empty = map && bitmap_empty(map->bits, bm->maps->grains);
+	mutex_unlock(&bm->tick_mutex);
+	return empty;
+}
+
+/* ----------------------------------------------------------------- on disk */
+
+/**
+ * maps_sealed() - does the bitmap superblock have to carry the seal?
+ * @bm:	the engine
+ */
+bool maps_sealed(const struct intent *bm)
+{
+	return bm->maps && maps_used(bm->maps);
+}
+
+/**
+ * maps_stamp() - what the bitmap superblock says about the table
+ * @bm:		the engine
+ * @stamp:	in the superblock
+ */
+void maps_stamp(struct intent *bm, struct table_stamp *stamp)
+{
+	struct maps *maps = bm->maps;
+
+	memset(stamp, 0, sizeof(*stamp));
+	if (!maps)
+		return;
+	stamp->magic = cpu_to_le32(STAMP_MAGIC);
+	stamp->generation = cpu_to_le64(maps->generation);
+	stamp->floor = cpu_to_le64(bm->events_cleared);
+	stamp->offset = cpu_to_le32(maps->offset);
+	stamp->sectors = cpu_to_le32(maps->sectors);
+	stamp->grain_shift = cpu_to_le32(maps->grain_shift);
+	stamp->quota = cpu_to_le32(maps->quota);
+	stamp->crc = cpu_to_le32(table_stamp_crc(stamp, bm->mddev->uuid));
+}
+
+/**
+ * maps_events_cleared() - from which event count on may members be offered?
+ * @bm:	the engine
+ *
+ * For md core, which refuses all others; who is not refused is judged by
+ * maps_join().
+ */
+u64 maps_events_cleared(struct intent *bm)
+{
+	u64 lowest = bm->events_cleared;
+	struct maps *maps = bm->maps;
+	int nr;
+
+	if (!maps)
+		return lowest;
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		const struct map *map = &maps->map[nr];
+
+		if (READ_ONCE(map->bits))
+			lowest = min3(lowest, le64_to_cpu(map->entry.events[0]),
+				      le64_to_cpu(map->entry.events[1]));
+	}
+	return lowest;
+}
+
+/**
+ * maps_commit() - bring the table on disk up to date
+ * @bm:	the engine; tick_mutex is held
+ *
+ * Context: may sleep.
+ * Return: 0, or -EIO
+ */
+int maps_commit(struct intent *bm)
+{
+	struct maps *maps = bm->maps;
+	int nr, err = 0;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	mutex_lock(&bm->io_mutex);
+	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits)
+			err = table_write_map(bm, nr);
+	if (!err && maps->dirty) {
+		err = table_write_header(bm);
+		if (!err)
+			err = intent_write_super(bm);
+		if (!err)
+			maps->dirty = false;
+	}
+	mutex_unlock(&bm->io_mutex);
+	return err;
+}
+
+/**
+ * maps_rewrite() - a member was added, it has no table yet
+ * @bm:	the engine; tick_mutex is held; maps_commit() has to follow
+ */
+void maps_rewrite(struct intent *bm)
+{
+	struct maps *maps = bm->maps;
+	int nr;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits)
+			bitmap_fill(maps->map[nr].stale, maps->blocks);
+	maps->dirty = true;
+}
+
+/* ------------------------------------------------------- start and end */
+
+static bool maps_alloc(struct intent *bm)
+{
+	unsigned int shift = min(bm->chunk_shift, 3U);
+	struct maps *maps;
+	int nr;
+
+	while (bits_for(bm, shift) > MAP_BITS_MAX && shift < bm->chunk_shift)
+		shift++;
+	maps = kzalloc(sizeof(*maps), GFP_KERNEL);
+	if (!maps)
+		return false;
+	maps->bm = bm;
+	maps->recent_shift = shift;
+	maps->recent = bits_alloc(bits_for(bm, shift));
+	if (!maps->recent) {
+		kfree(maps);
+		return false;
+	}
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		maps->map[nr].slot = -1;
+	bm->maps = maps;
+	return true;
+}
+
+/* Take over the geometry from a stamp, and the maps; false if it is nonsense. */
+static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
+{
+	struct maps *maps = bm->maps;
+	unsigned long blocks;
+	int nr;
+
+	maps->offset = (s32)le32_to_cpu(stamp->offset);
+	maps->sectors = le32_to_cpu(stamp->sectors);
+	maps->quota = le32_to_cpu(stamp->quota);
+	maps->generation = le64_to_cpu(stamp->generation);
+	if (!maps->quota || maps->quota > TABLE_ENTRIES ||
+	    grain_for(maps, maps->quota, &blocks) !=
+	    le32_to_cpu(stamp->grain_shift) + 1)
+		return false;
+	maps->grain_shift = le32_to_cpu(stamp->grain_shift);
+	maps->blocks = blocks;
+	maps->grains = bits_for(bm, maps->grain_shift);
+	for (nr = 0; nr < maps->quota; nr++)
+		if (map_alloc(maps, &maps->map[nr]))
+			return false;
+	table_read(bm);
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (!(maps->map[nr].entry.flags & ENTRY_USED))
+			map_free(&maps->map[nr]);
+	return true;
+}
+
+/* Is there a member in the newest superblock that is not here? */
+static bool someone_vanished(struct mddev *mddev)
+{
+	const struct mdp_superblock_1 *sb = NULL;
+	struct md_rdev *rdev;
+	u32 nr, active = 0, here = 0;
+
+	rdev_for_each(rdev, mddev) {
+		if (rdev->raid_disk < 0)
+			continue;
+		here++;
+		if (!sb && test_bit(In_sync, &rdev->flags) &&
+		    member_events(rdev) == mddev->events)
+			sb = page_address(rdev->sb_page);
+	}
+	if (!sb)
+		return true;
+	for (nr = 0; nr < le32_to_cpu(sb->max_dev); nr++)
+		if (le16_to_cpu(sb->dev_roles[nr]) < MD_DISK_ROLE_MAX)
+			active++;
+	return active > here;
+}
+
+/**
+ * maps_create() - make or load the maps of an array that is being started
+ * @bm:		the engine; its image was read
+ * @stamp:	from the bitmap superblock if the seal is unbroken, else NULL
+ *
+ * If it cannot be done, bm->maps stays NULL, and bits are kept while a member
+ * is away, as stock does.
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void maps_create(struct intent *bm, const struct table_stamp *stamp)
+{
+	const char *name = mdname(bm->mddev);
+	struct maps *maps;
+
+	if (!maps_alloc(bm))
+		return;
+	maps = bm->maps;
+	maps->vanished = someone_vanished(bm->mddev);
+	if (stamp && table_stamp_valid(stamp, bm->mddev->uuid)) {
+		if (maps_adopt(bm, stamp))
+			return;
+		pr_warn("md-raid1: %s: the stamp of the member maps makes no sense, they are ignored\n",
+			name);
+		maps_destroy(bm);
+		if (!maps_alloc(bm))
+			return;
+		maps = bm->maps;
+		maps->vanished = true;
+	}
+	if (table_place(bm, &maps->offset, &maps->sectors) ||
+	    maps_layout(maps, 1)) {
+		pr_info("md-raid1: %s: no room for member maps, bits are kept while a member is away\n",
+			name);
+		maps_destroy(bm);
+	}
+}
+
+/**
+ * maps_destroy() - free the maps
+ * @bm:	the engine
+ */
+void maps_destroy(struct intent *bm)
+{
+	int nr;
+
+	if (!bm->maps)
+		return;
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		map_free(&bm->maps->map[nr]);
+	vfree(bm->maps->recent);
+	kfree(bm->maps);
+	bm->maps = NULL;
+}
+
+/* Go on as stock does; whoever is being recovered gets everything. */
+static void maps_give_up(struct intent *bm)
+{
+	int slot;
+
+	pr_warn("md-raid1: %s: no memory for member maps, bits are kept while a member is away\n",
+		mdname(bm->mddev));
+	for (slot = 0; slot < bm->conf->raid_disks; slot++)
+		bm->conf->member[slot].full = true;
+	maps_destroy(bm);
+}
+
+/**
+ * maps_load() - hold the maps against the members that are there
+ * @bm:	the engine; maps_create() was called, chunks have their states
+ *
+ * Context: may sleep; reconfig_mutex and tick_mutex are held, no request is
+ * under way.
+ */
+void maps_load(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	struct mddev *mddev = bm->mddev;
+	bool sealed = maps_sealed(bm);
+	struct maps *maps = bm->maps;
+	int slot;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+		struct map *map;
+
+		if (!r1_member_usable(m->rdev) || !member_uuid(m->rdev))
+			continue;
+		map = map_of(maps, member_uuid(m->rdev));
+		if (test_bit(In_sync, &m->rdev->flags)) {
+			if (map)
+				map_free(map);
+			maps->dirty |= map != NULL;
+			continue;
+		}
+		/* it was being recovered: go on with what is left */
+		m->rdev->recovery_offset = 0;
+		/* stock must not think that the bitmap will do */
+		m->rdev->saved_raid_disk = -1;
+		if (map_judge(bm, member_uuid(m->rdev), m->found, false,
+			      &map) != BY_MAP)
+			map = NULL;
+		map = map_assign(bm, m->rdev, map);
+		if (!map) {
+			maps_give_up(bm);
+			return;
+		}
+		pr_info("md-raid1: %s: recovery of %pg goes on, %llu bytes to copy\n",
+			mdname(mddev), m->rdev->bdev, map_bytes(maps, map));
+		maps_joined(bm, slot);
+	}
+	if (mddev->degraded && (!sealed || maps->vanished)) {
+		struct map *map = map_new(bm, NULL, bm->events_cleared,
+					  mddev->events);
+
+		if (map)
+			map_mark_all(maps, map);
+		else
+			maps_give_up(bm);
+	}
+}
+
+/**
+ * maps_show() - for sysfs: one line for each member that is not in sync
+ * @bm:		the engine; tick_mutex is held
+ * @page:	sysfs buffer
+ *
+ * UUID, state, events as of which it is known, bytes that it lacks.
+ *
+ * Return: length
+ */
+ssize_t maps_show(struct intent *bm, char *page)
+{
+	struct maps *maps = bm->maps;
+	ssize_t len = 0;
+	int nr;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		const struct map *map = &maps->map[nr];
+
+		if (!map->bits)
+			continue;
+		if (map_named(map))
+			len += sysfs_emit_at(page, len, "%pUb", map->entry.uuid);
+		else
+			len += sysfs_emit_at(page, len, "unknown");
+		len += sysfs_emit_at(page, len, " %s %llu-%llu %llu\n",
+				     map->slot < 0 ? "absent" : "recovering",
+				     le64_to_cpu(map->entry.events[0]),
+				     le64_to_cpu(map->entry.events[1]),
+				     map_bytes(maps, map));
+	}
+	return len;
+}

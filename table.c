@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * md-raid1: the table of member maps as it lies on the members.
+ *
+ * The picture is in maps.h.
+ *
+ * Rules (the numbers are those of docs/design.md):
+ *   I6  Nothing is believed that does not pass its CRC, belong to this array and
+ *	 this place, and, for the header, have the generation that the stamp
+ *	 names. A header that fails: there is no table. A sector of a map that
+ *	 fails on all members: the member lacks all of its grains.
+ *
+ * The table is written in place, and that survives a crash at any point: while
+ * a member is away its map only grows, and whatever it grows by still has its
+ * bits set in the bitmap; when a member is being recovered its map only shrinks,
+ * after the member was flushed. An old sector and a new one are both right.
+ * Entries come and go with a header, of which there are two in turn; the stamp
+ * in the bitmap superblock decides.
+ *
+ * Context: sleeps. Locks: intent.tick_mutex for the maps, intent.io_mutex for
+ * the stage and for writing.
+ *
+ * The functions that check look at nothing but their arguments and compile
+ * outside of the kernel as well, for fuzzing.
+ */
+#ifdef __KERNEL__
+#include <linux/crc32.h>
+#include <linux/slab.h>
+#include <linux/raid/md_p.h>
+
+#include "bitmap.h"
+#endif
+
+#include "maps.h"
+
+/**
+ * table_header_crc() - checksum of a header
+ * @h:	the header; its own crc does not count
+ */
+u32 table_header_crc(const struct table_header *h)
+{
+	static const u8 zero[4];
+	u32 crc = ~0U;
+
+	crc = crc32_le(crc, h->magic, sizeof(h->magic));
+	crc = crc32_le(crc, zero, sizeof(zero));
+	return crc32_le(crc, (const u8 *)&h->grain_shift,
+			sizeof(*h) - offsetof(struct table_header, grain_shift));
+}
+
+/**
+ * table_header_valid() - is this the header that the stamp names?
+ * @h:		as read, not trusted
+ * @array:	the array's UUID
+ * @generation:	from the stamp
+ */
+bool table_header_valid(const struct table_header *h, const u8 *array,
+			u64 generation)
+{
+	return !memcmp(h->magic, TABLE_MAGIC, sizeof(h->magic)) &&
+	       !memcmp(h->array, array, sizeof(h->array)) &&
+	       le64_to_cpu(h->generation) == generation &&
+	       le32_to_cpu(h->crc) == table_header_crc(h);
+}
+
+/**
+ * table_sector_crc() - checksum of one sector of a map
+ * @s:		the sector
+ * @array:	the array's UUID
+ * @entry:	the member's entry in the header
+ * @grain_shift: of the table
+ * @index:	of the sector in the map
+ */
+u32 table_sector_crc(const struct table_sector *s, const u8 *array,
+		     const struct table_entry *entry, u32 grain_shift,
+		     u32 index)
+{
+	__le32 place[2] = { cpu_to_le32(grain_shift), cpu_to_le32(index) };
+	u32 crc = ~0U;
+
+	crc = crc32_le(crc, array, 16);
+	crc = crc32_le(crc, entry->uuid, sizeof(entry->uuid));
+	if (!(entry->flags & ENTRY_NAMED))
+		crc = crc32_le(crc, (const u8 *)entry->events,
+			       sizeof(entry->events));
+	crc = crc32_le(crc, (const u8 *)place, sizeof(place));
+	return crc32_le(crc, s->bits, sizeof(s->bits));
+}
+
+/**
+ * table_stamp_crc() - checksum of a stamp
+ * @st:		the stamp; its own crc does not count
+ * @array:	the array's UUID
+ */
+u32 table_stamp_crc(const struct table_stamp *st, const u8 *array)
+{
+	u32 crc = crc32_le(~0U, array, 16);
+
+	return crc32_le(crc, (const u8 *)&st->generation,
+			sizeof(*st) - offsetof(struct table_stamp, generation));
+}
+
+/**
+ * table_stamp_valid() - was this stamp made by this module for that array?
+ * @st:		as read, not trusted
+ * @array:	the array's UUID
+ */
+bool table_stamp_valid(const struct table_stamp *st, const u8 *array)
+{
+	return le32_to_cpu(st->magic) == STAMP_MAGIC &&
+	       le32_to_cpu(st->crc) == table_stamp_crc(st, array);
+}
+
+#ifdef __KERNEL__
+
+/**
+ * member_uuid() - what tells a member from any other device
+ * @rdev:	the member
+ *
+ * Return: 16 bytes, or NULL if the metadata has no such thing
+ */
+const u8 *member_uuid(const struct md_rdev *rdev)
+{
+	const struct mdp_superblock_1 *sb;
+
+	if (rdev->mddev->major_version != 1 || rdev->mddev->external ||
+	    !rdev->sb_page)
+		return NULL;
+	sb = page_address(rdev->sb_page);
+	return memchr_inv(sb->device_uuid, 0, 16) ? sb->device_uuid : NULL;
+}
+
+/**
+ * member_events() - the event count in a member's superblock
+ * @rdev:	the member
+ *
+ * Return: as the member has it, or is about to have it
+ */
+u64 member_events(const struct md_rdev *rdev)
+{
+	const struct mddev *mddev = rdev->mddev;
+
+	if (!mddev->persistent || mddev->external || !rdev->sb_page)
+		return mddev->events;
+	if (mddev->major_version == 1) {
+		const struct mdp_superblock_1 *sb = page_address(rdev->sb_page);
+
+		return le64_to_cpu(sb->events);
+	}
+	return md_event(page_address(rdev->sb_page));
+}
+
+/* Where a table could lie on a member, in sectors from its superblock. */
+static void table_room(const struct intent *bm, const struct md_rdev *rdev,
+		       s64 *start, s64 *end)
+{
+	const struct mddev *mddev = bm->mddev;
+	const struct mdp_superblock_1 *sb = page_address(rdev->sb_page);
+	s64 bitmap = mddev->bitmap_info.offset;
+	s64 bitmap_end = bitmap + max_t(s64, mddev->bitmap_info.space,
+					round_up(intent_bytes(bm), TABLE_BLOCK) >> 9);
+	s64 log = (s32)le32_to_cpu(sb->bblog_offset);
+	s64 log_end = log + le16_to_cpu(sb->bblog_size);
+
+	if (rdev->sb_start < rdev->data_offset) {
+		/* superblock, bitmap and log in any order, table, data */
+		*start = bitmap_end;
+		if (log)
+			*start = max(*start, log_end);
+		*end = (s64)(rdev->data_offset - rdev->sb_start);
+	} else {
+		/* data, table, bitmap and log, superblock */
+		*start = (s64)(rdev->data_offset + mddev->dev_sectors) -
+			 (s64)rdev->sb_start;
+		*end = bitmap;
+		if (log < 0)
+			*end = min(*end, log);
+	}
+	*start = round_up(*start + (1LL << 40), TABLE_BLOCK_SECTORS) - (1LL << 40);
+	*end = round_down(*end + (1LL << 40), TABLE_BLOCK_SECTORS) - (1LL << 40);
+}
+
+/**
+ * table_place() - find room for a table that all members have
+ * @bm:		the engine
+ * @offset:	gets where, in sectors from the superblock
+ * @sectors:	gets how much
+ *
+ * Return: 0, or -ENOSPC
+ */
+int table_place(struct intent *bm, s32 *offset, u32 *sectors)
+{
+	s64 start = S32_MIN, end = S32_MAX, s, e;
+	struct md_rdev *rdev;
+
+	if (bm->mddev->major_version != 1 || bm->mddev->external)
+		return -ENOSPC;
+	rdev_for_each(rdev, bm->mddev) {
+		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags))
+			continue;
+		if (!rdev->sb_page || rdev->meta_bdev)
+			return -ENOSPC;
+		table_room(bm, rdev, &s, &e);
+		start = max(start, s);
+		end = min(end, e);
+	}
+	if (end - start < (TABLE_HEADERS + 1) * TABLE_BLOCK_SECTORS)
+		return -ENOSPC;
+	*offset = start;
+	*sectors = end - start;
+	return 0;
+}
+
+/**
+ * table_fits() - does a member have room where the table is?
+ * @bm:		the engine
+ * @rdev:	the member
+ */
+bool table_fits(const struct intent *bm, const struct md_rdev *rdev)
+{
+	s64 start, end;
+
+	table_room(bm, rdev, &start, &end);
+	return bm->maps->offset >= start &&
+	       bm->maps->offset + (s64)bm->maps->sectors <= end;
+}
+
+static u32 map_block(const struct maps *maps, int nr, unsigned long block)
+{
+	return TABLE_HEADERS + nr * maps->blocks + block;
+}
+
+static bool table_read_block(struct intent *bm, struct md_rdev *rdev, u32 block)
+{
+	return sync_page_io(rdev, bm->maps->offset + block * TABLE_BLOCK_SECTORS,
+			    TABLE_BLOCK, bm->stage[0], REQ_OP_READ, true);
+}
+
+static bool table_source(const struct intent *bm, const struct md_rdev *rdev)
+{
+	return rdev->raid_disk >= 0 && test_bit(In_sync, &rdev->flags) &&
+	       !test_bit(Faulty, &rdev->flags) && table_fits(bm, rdev);
+}
+
+/* Take what is good in @block of entry @nr; returns true if that is all. */
+static bool block_take(struct maps *maps, int nr, unsigned long block, u8 *good)
+{
+	const struct table_sector *s = page_address(maps->bm->stage[0]);
+	struct map *map = &maps->map[nr];
+	u32 i, index, bit;
+
+	for (i = 0; i < TABLE_BLOCK_SECTORS; i++, s++) {
+		if (*good & 1U << i)
+			continue;
+		index = block * TABLE_BLOCK_SECTORS + i;
+		if (le32_to_cpu(s->crc) !=
+		    table_sector_crc(s, maps->bm->mddev->uuid, &map->entry,
+				     maps->grain_shift, index))
+			continue;
+		*good |= 1U << i;
+		for (bit = 0; bit < TABLE_SECTOR_GRAINS; bit++) {
+			unsigned long grain =
+				(unsigned long)index * TABLE_SECTOR_GRAINS + bit;
+
+			if (grain < maps->grains &&
+			    s->bits[bit / 8] & 1U << bit % 8)
+				__set_bit(grain, map->bits);
+		}
+	}
+	return *good == 0xff;
+}
+
+static void sector_lost(struct maps *maps, int nr, u32 index)
+{
+	unsigned long first = (unsigned long)index * TABLE_SECTOR_GRAINS;
+
+	if (first < maps->grains)
+		bitmap_set(maps->map[nr].bits, first,
+			   min(maps->grains - first,
+			       (unsigned long)TABLE_SECTOR_GRAINS));
+}
+
+/* Returns the number of sectors that no member has. */
+static unsigned int map_read(struct intent *bm, int nr)
+{
+	struct maps *maps = bm->maps;
+	struct md_rdev *rdev;
+	unsigned int lost = 0;
+	unsigned long block;
+	u32 i;
+
+	for (block = 0; block < maps->blocks; block++) {
+		u8 good = 0;
+
+		rdev_for_each(rdev, bm->mddev)
+			if (table_source(bm, rdev) &&
+			    table_read_block(bm, rdev, map_block(maps, nr, block)) &&
+			    block_take(maps, nr, block, &good))
+				break;
+		for (i = 0; i < TABLE_BLOCK_SECTORS; i++) {
+			if (good & 1U << i)
+				continue;
+			sector_lost(maps, nr, block * TABLE_BLOCK_SECTORS + i);
+			lost++;
+		}
+		cond_resched();
+	}
+	return lost;
+}
+
+static bool header_read(struct intent *bm, struct table_header *h)
+{
+	struct maps *maps = bm->maps;
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, bm->mddev) {
+		if (!table_source(bm, rdev) ||
+		    !table_read_block(bm, rdev, maps->generation % TABLE_HEADERS))
+			continue;
+		memcpy(h, page_address(bm->stage[0]), sizeof(*h));
+		if (table_header_valid(h, bm->mddev->uuid, maps->generation) &&
+		    le32_to_cpu(h->grain_shift) == maps->grain_shift &&
+		    le64_to_cpu(h->grains) == maps->grains &&
+		    le32_to_cpu(h->map_blocks) == maps->blocks)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * table_read() - read the table when an array starts
+ * @bm:	the engine; bm->maps has the geometry and generation from the stamp
+ *
+ * What is damaged is said in one line, and costs copying.
+ */
+void table_read(struct intent *bm)
+{
+	struct maps *maps = bm->maps;
+	struct table_header *h;
+	unsigned int lost = 0;
+	int nr;
+
+	BUILD_BUG_ON(sizeof(struct table_entry) != 64);
+	BUILD_BUG_ON(sizeof(struct table_header) != TABLE_BLOCK);
+	BUILD_BUG_ON(sizeof(struct table_sector) != 512);
+	BUILD_BUG_ON(sizeof(struct table_stamp) >
+		     sizeof_field(struct intent_super, pad));
+
+	h = kmalloc(sizeof(*h), GFP_KERNEL);
+	if (!h || !header_read(bm, h)) {
+		pr_warn("md-raid1: %s: the table of member maps is damaged or not the last one, it is ignored: members that return are copied in full\n",
+			mdname(bm->mddev));
+		kfree(h);
+		return;
+	}
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+
+		if (!(h->entry[nr].flags & ENTRY_USED))
+			continue;
+		map->entry = h->entry[nr];
+		map->slot = -1;
+		maps->left = max(maps->left, le64_to_cpu(map->entry.left));
+		if (map->bits)
+			lost += map_read(bm, nr);
+	}
+	if (lost)
+		pr_warn("md-raid1: %s: %u sectors of the member maps are damaged, what they speak of is copied\n",
+			mdname(bm->mddev), lost);
+	kfree(h);
+}
+
+/* Write @nr blocks from the stage to the table on all members. */
+static int table_write(struct intent *bm, u32 block, unsigned int nr)
+{
+	lockdep_assert_held(&bm->io_mutex);
+
+	return intent_stage_write(bm, bm->maps->offset +
+				  (s64)block * TABLE_BLOCK_SECTORS, nr);
+}
+
+static void block_stage(struct maps *maps, int nr, unsigned long block,
+			struct page *page)
+{
+	struct table_sector *s = page_address(page);
+	struct map *map = &maps->map[nr];
+	u32 i, index, bit;
+
+	memset(s, 0, TABLE_BLOCK);
+	for (i = 0; i < TABLE_BLOCK_SECTORS; i++, s++) {
+		unsigned long first, grain, end;
+
+		index = block * TABLE_BLOCK_SECTORS + i;
+		first = (unsigned long)index * TABLE_SECTOR_GRAINS;
+		end = min(maps->grains, first + TABLE_SECTOR_GRAINS);
+		for (grain = find_next_bit(map->bits, end, first); grain < end;
+		     grain = find_next_bit(map->bits, end, grain + 1)) {
+			bit = grain - first;
+			s->bits[bit / 8] |= 1U << bit % 8;
+		}
+		s->crc = cpu_to_le32(table_sector_crc(s, maps->bm->mddev->uuid,
+						      &map->entry,
+						      maps->grain_shift, index));
+	}
+}
+
+/**
+ * table_write_map() - write those blocks of a map that have changed
+ * @bm:	the engine; tick_mutex and io_mutex are held
+ * @nr:	entry of the map
+ *
+ * Return: 0 if every member that is not Faulty has them, else -EIO
+ */
+int table_write_map(struct intent *bm, int nr)
+{
+	struct maps *maps = bm->maps;
+	struct map *map = &maps->map[nr];
+	unsigned long block, first;
+	int err;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (block = find_first_bit(map->stale, maps->blocks);
+	     block < maps->blocks;
+	     block = find_next_bit(map->stale, maps->blocks, block)) {
+		first = block;
+		while (block < maps->blocks && block - first < INTENT_BATCH &&
+		       test_bit(block, map->stale)) {
+			block_stage(maps, nr, block, bm->stage[block - first]);
+			block++;
+		}
+		err = table_write(bm, map_block(maps, nr, first), block - first);
+		if (err)
+			return err;
+		bitmap_clear(map->stale, first, block - first);
+	}
+	return 0;
+}
+
+/**
+ * table_write_header() - write a header of the next generation
+ * @bm:	the engine; tick_mutex and io_mutex are held
+ *
+ * It counts when a bitmap superblock with its stamp has been written.
+ *
+ * Return: 0 if every member that is not Faulty has it, else -EIO
+ */
+int table_write_header(struct intent *bm)
+{
+	struct table_header *h = page_address(bm->stage[0]);
+	struct maps *maps = bm->maps;
+	int nr, err;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	memset(h, 0, sizeof(*h));
+	memcpy(h->magic, TABLE_MAGIC, sizeof(h->magic));
+	memcpy(h->array, bm->mddev->uuid, sizeof(h->array));
+	h->generation = cpu_to_le64(maps->generation + 1);
+	h->grain_shift = cpu_to_le32(maps->grain_shift);
+	h->grains = cpu_to_le64(maps->grains);
+	h->map_blocks = cpu_to_le32(maps->blocks);
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits)
+			h->entry[nr] = maps->map[nr].entry;
+	h->crc = cpu_to_le32(table_header_crc(h));
+	err = table_write(bm, (maps->generation + 1) % TABLE_HEADERS, 1);
+	if (!err)
+		maps->generation++;
+	return err;
+}
+
+#endif /* __KERNEL__ */
