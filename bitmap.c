@@ -759,6 +759,16 @@ static int intent_supported(struct mddev *mddev, int slot)
 	return 0;
 }
 
+/* md core looks at mddev->bitmap under either of two locks. */
+static void intent_publish(struct mddev *mddev, struct intent *bm)
+{
+	mutex_lock(&mddev->bitmap_info.mutex);
+	spin_lock(&mddev->lock);
+	mddev->bitmap = bm;
+	spin_unlock(&mddev->lock);
+	mutex_unlock(&mddev->bitmap_info.mutex);
+}
+
 /* Stock can not have left events_cleared that far ahead: see maps.c. */
 static void intent_unseal(struct intent *bm)
 {
@@ -819,11 +829,7 @@ static int intent_create(struct mddev *mddev, int slot)
 	bm->suspect = !mddev->pers &&
 		      ((sb.events && le64_to_cpu(sb.events) < mddev->events) ||
 		       intent_members_disagree(mddev));
-	mutex_lock(&mddev->bitmap_info.mutex);
-	spin_lock(&mddev->lock);
-	mddev->bitmap = bm;
-	spin_unlock(&mddev->lock);
-	mutex_unlock(&mddev->bitmap_info.mutex);
+	intent_publish(mddev, bm);
 	return 0;
 }
 
@@ -886,12 +892,7 @@ void intent_destroy(struct mddev *mddev)
 	if (!bm)
 		return;
 	bm->conf->intent = NULL;
-	mutex_lock(&mddev->bitmap_info.mutex);
-	spin_lock(&mddev->lock);
-	mddev->bitmap = NULL;
-	spin_unlock(&mddev->lock);
-	mutex_unlock(&mddev->bitmap_info.mutex);
-
+	intent_publish(mddev, NULL);
 	cancel_work_sync(&bm->commit);
 	disable_delayed_work_sync(&bm->tick);
 	intent_free(bm);

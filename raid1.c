@@ -773,7 +773,7 @@ void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev)
 static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 {
 	struct r1_conf *conf = mddev->private;
-	unsigned long flags;
+	unsigned long flags, was;
 
 	spin_lock_irqsave(&conf->lock, flags);
 	if (member_is_last(conf, rdev)) {
@@ -781,10 +781,9 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 		say_last(conf, rdev);
 		return;
 	}
-	set_bit(Blocked, &rdev->flags);
-	if (test_and_clear_bit(In_sync, &rdev->flags))
-		mddev->degraded++;
-	set_bit(Faulty, &rdev->flags);
+	was = set_mask_bits(&rdev->flags, BIT(In_sync),
+			    BIT(Faulty) | BIT(Blocked));
+	mddev->degraded += !!(was & BIT(In_sync));
 	atomic_inc(&conf->changes);
 	set_mask_bits(&mddev->sb_flags, 0,
 		      BIT(MD_SB_CHANGE_DEVS) | BIT(MD_SB_CHANGE_PENDING));
@@ -1117,12 +1116,12 @@ static void r1_quiesce(struct mddev *mddev, int quiesce)
 static void r1_status(struct seq_file *seq, struct mddev *mddev)
 {
 	struct r1_conf *conf = mddev->private;
+	int good = conf->raid_disks - mddev->degraded;
 	int slot;
 
 	lockdep_assert_held(&mddev->lock);
 
-	seq_printf(seq, " [%d/%d] [", conf->raid_disks,
-		   conf->raid_disks - mddev->degraded);
+	seq_printf(seq, " [%d/%d] [", conf->raid_disks, good);
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
@@ -1308,12 +1307,11 @@ static int run_limits(struct mddev *mddev)
 	int err;
 
 	md_init_stacking_limits(&lim);
-	/* members may disagree about it, and zeroes can always be written */
-	lim.max_write_zeroes_sectors = 0;
 	err = mddev_stack_rdev_limits(mddev, &lim, MDDEV_STACK_INTEGRITY);
-	if (err)
-		return err;
-	return queue_limits_set(mddev->gendisk->queue, &lim);
+	/* members may disagree about these, and both can be done otherwise */
+	lim.max_secure_erase_sectors = 0;
+	lim.max_write_zeroes_sectors = 0;
+	return err ?: queue_limits_set(mddev->gendisk->queue, &lim);
 }
 
 /* With one member in sync there is nothing that could be out of step. */
