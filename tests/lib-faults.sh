@@ -61,11 +61,11 @@ has() {
 assert_has() { has "$@" || fail "not what was written: $*"; }
 
 # corrected MD DEV: sectors that were rewritten because they were unreadable
-corrected() { md_attr "$1" "dev-$(basename "$(realpath "$2")")/errors"; }
+corrected() { rdev_attr "$1" "$2" errors; }
 # read_from MD DEV: have reads prefer DEV (by making the others write-mostly)
 read_from() {
 	local d name
-	name=$(basename "$(realpath "$2")")
+	name=$(kname "$2")
 	for d in /sys/block/"${1##*/}"/md/dev-*; do
 		if [ "${d##*/dev-}" = "$name" ]; then
 			echo -writemostly >"$d/state"

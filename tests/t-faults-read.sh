@@ -1,0 +1,136 @@
+#!/bin/bash
+# about: read errors: served by others, mended, counted; the last member stays
+# timeout: 300
+. "${0%/*}/lib.sh"
+. "${0%/*}/lib-faults.sh"
+
+load_ours
+sync_speed 100000 1000000
+
+note "sectors that cannot be read are read elsewhere and rewritten"
+n=$(member_bad 0 12M)
+b=$(member_loop b 12M)
+c=$(member_loop c 12M)
+mdcreate /dev/md0 --bitmap=internal --assume-clean -n 2 "$n" "$b"
+fill /dev/md0 1
+want=$(sum /dev/md0)
+off=$(data_offset "$n")
+read_from /dev/md0 "$n"
+bad 0 dust=$((off + 2050)),3
+mark=$(dmesg_mark)
+assert_eq "$(sum /dev/md0)" "$want" "content"
+assert_eq "$(md_letters /dev/md0)" UU
+assert_match "$(dmesg_since "$mark")" "were unreadable and are rewritten" "log"
+got=$(corrected /dev/md0 "$n")
+assert_ge "$got" 3 "corrected sectors"
+assert_le "$got" 16 "corrected sectors"
+assert_same "$n" "$b"
+assert_eq "$(sum /dev/md0)" "$want" "content"
+assert_eq "$(corrected /dev/md0 "$n")" "$got" "corrected sectors, after mending"
+
+note "each member has lost other sectors"
+md_stop /dev/md0
+x=$(dm_linear x "$b")
+md_assemble /dev/md0 "$n" "$x"
+read_from /dev/md0 "$n"
+bad 0 dust=$((off + 4000)),8
+dm_bad_reads x "$b" $((off + 4096)) 8
+assert_eq "$(sum /dev/md0)" "$want" "content"
+assert_eq "$(md_letters /dev/md0)" UU
+
+note "both have lost the same sectors: an error for these, nobody fails"
+bad 0 dust=$((off + 4096)),8
+if dd if=/dev/md0 of=/dev/null bs=4096 skip=512 count=1 iflag=direct status=none 2>/dev/null; then
+	fail "read what nobody has"
+fi
+assert_eq "$(md_letters /dev/md0)" UU
+assert_eq "$(sum /dev/md0 0 2048)" "$(keystream 1 $((2048 * 1024)) | md5sum | cut -d' ' -f1)" "what comes before"
+# A check must get past them.
+in_time 100 bash -c 'echo check >/sys/block/md0/md/sync_action'
+wait_idle /dev/md0
+assert_eq "$(md_letters /dev/md0)" UU
+
+note "writing makes them readable"
+dm_heal x "$b"
+put /dev/md0 7 2048 4
+assert_has /dev/md0 7 2048 4
+assert_same "$n" "$b"
+want=$(sum /dev/md0)
+
+note "check mends what it cannot read"
+bad 0 dust=$((off + 9000)),20
+assert_eq "$(md_check /dev/md0)" 0 mismatch_cnt
+assert_eq "$(md_letters /dev/md0)" UU
+bad 0
+assert_same "$n" "$b"
+
+note "too many errors: the member fails, the array goes on"
+echo 5 >/sys/block/md0/md/max_read_errors
+read_from /dev/md0 "$n"
+for i in 1 2 3 4 5 6 7 8; do
+	if is_faulty /dev/md0 "$n"; then break; fi
+	bad 0 dust=$((off + 6000 + 100 * i)),1
+	dd if=/dev/md0 of=/dev/null bs=4096 skip=$(((6000 + 100 * i) / 8)) count=1 iflag=direct status=none
+done
+assert_match "$(rdev_state /dev/md0 "$n")" faulty "member with many errors"
+assert_ge "$i" 5 "errors until then"
+assert_eq "$(sum /dev/md0)" "$want" "content"
+mdadm --quiet /dev/md0 --remove "$n"
+bad 0
+
+note "recovery from a member with a sector that it cannot read stops and stays away"
+dm_bad_reads x "$b" $((off + 10000)) 8
+mark=$(dmesg_mark)
+mdadm --quiet /dev/md0 --add "$c"
+sleep 1
+wait_idle /dev/md0
+sleep 3
+log=$(dmesg_since "$mark")
+assert_eq "$(md_letters /dev/md0 | tr -d _)" U "members in sync"
+assert_match "$(rdev_state /dev/md0 "$x")" in_sync "the source"
+[[ $(rdev_state /dev/md0 "$c") != *in_sync* ]] || fail "recovery was completed without the data"
+assert_match "$log" "(nothing to copy from|cannot be read from any member)" "log"
+assert_le "$(grep -c "recovery of RAID array" <<<"$log")" 2 "attempts"
+put /dev/md0 8 1024 64
+assert_has /dev/md0 8 1024 64
+if dd if=/dev/md0 of=/dev/null bs=4096 skip=1250 count=1 iflag=direct status=none 2>/dev/null; then
+	fail "read what nobody has"
+fi
+assert_eq "$(md_letters /dev/md0 | tr -d _)" U "members in sync"
+
+note "with the sector written, the recovery completes"
+dm_heal x "$b"
+put /dev/md0 9 5000 4
+mdadm --quiet /dev/md0 --remove "$c" 2>/dev/null || { mdadm --quiet /dev/md0 --fail "$c"; wait_for 10 mdadm --quiet /dev/md0 --remove "$c"; }
+mdadm --quiet /dev/md0 --add "$c"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+assert_same "$b" "$c"
+
+note "a member that fails all reads"
+read_from /dev/md0 "$x"
+dm_flaky x "$b" error_reads
+want=$(sum /dev/md0)
+wait_for 30 is_faulty /dev/md0 "$x"
+assert_eq "$(sum /dev/md0)" "$want" "content"
+put /dev/md0 10 3000 64
+assert_has /dev/md0 10 3000 64
+dm_heal x "$b"
+mdadm --quiet /dev/md0 --remove "$x"
+mdadm --quiet /dev/md0 --re-add "$x"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+md_stop /dev/md0
+assert_same "$b" "$c"
+
+note "the last member is not made faulty by reading"
+assemble /dev/md0 "$x"
+dm_bad_reads x "$b" $((off + 2000)) 16
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do
+	if dd if=/dev/md0 of=/dev/null bs=4096 skip=250 count=1 iflag=direct status=none 2>/dev/null; then
+		fail "read what nobody has"
+	fi
+done
+assert_eq "$(md_letters /dev/md0 | tr -d _)" U
+put /dev/md0 11 3000 64
+assert_has /dev/md0 11 3000 64
