@@ -228,6 +228,11 @@ mdcreate() {
 }
 md_stop() { mdadm --quiet --stop "$1"; }
 md_assemble() { mdadm --quiet --assemble "$@" </dev/null; }
+# md_writable MD: end the read-only state in which Debian has arrays wait for
+# their first write, if it is in it
+md_writable() {
+	[ "$(md_attr "$1" array_state)" != read-auto ] || mdadm --quiet --readwrite "$1"
+}
 
 # md_attr MD ATTR [VALUE]: read or write /sys/block/MD/md/ATTR
 md_attr() {
