@@ -824,20 +824,23 @@ u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
 }
 
 /**
- * maps_settle() - recovery has copied everything below a sector
+ * maps_settle() - recovery has copied everything in a range
  * @bm:		the engine
- * @end:	the sector; MaxSector if the pass is complete
+ * @start:	start of the range
+ * @end:	its end; MaxSector if the pass is complete
  *
  * Context: the sync thread; sleeps. No copying is under way.
  */
-void maps_settle(struct intent *bm, sector_t end)
+void maps_settle(struct intent *bm, sector_t start, sector_t end)
 {
 	struct r1_conf *conf = bm->conf;
 	struct maps *maps = bm->maps;
-	unsigned long grain, last;
+	unsigned long grain, first, last;
 	int nr;
 
 	mutex_lock(&bm->tick_mutex);
+	/* grains that lie in the range as a whole */
+	first = (start + (1ULL << maps->grain_shift) - 1) >> maps->grain_shift;
 	last = min_t(u64, end >> maps->grain_shift, maps->grains);
 	/* who fails this is Faulty, and keeps its map */
 	if (intent_flush_members(bm))
@@ -851,7 +854,8 @@ void maps_settle(struct intent *bm, sector_t end)
 		rdev = conf->member[map->slot].rdev;
 		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
 			continue;
-		for_each_set_bit(grain, map->bits, last) {
+		for (grain = find_next_bit(map->bits, last, first); grain < last;
+		     grain = find_next_bit(map->bits, last, grain + 1)) {
 			clear_bit(grain, map->bits);
 			set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
 		}

@@ -180,7 +180,7 @@ int __must_check maps_leave(struct intent *bm, struct md_rdev *rdev, int slot);
 void maps_arrivals(struct intent *bm);
 void maps_refresh(struct intent *bm);
 void maps_rewrite(struct intent *bm);
-void maps_settle(struct intent *bm, sector_t end);
+void maps_settle(struct intent *bm, sector_t start, sector_t end);
 bool maps_complete(struct intent *bm, int slot);
 u32 maps_due(struct intent *bm, sector_t sector, sector_t *len);
 ssize_t maps_show(struct intent *bm, char *page);

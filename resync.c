@@ -78,6 +78,7 @@ struct window {
  * struct r1_sync - one pass over the array
  * @conf:	the array
  * @mode:	what is being done
+ * @start:	where the pass began
  * @next:	sector after the last window that was started or skipped
  * @bad:	first sector of the lowest window that failed, or MaxSector
  * @checkpoint:	when done chunks were last settled, in jiffies
@@ -91,6 +92,7 @@ struct window {
 struct r1_sync {
 	struct r1_conf		*conf;
 	enum sync_mode		mode;
+	sector_t		start;
 	sector_t		next;
 	sector_t		bad;
 	unsigned long		checkpoint;
@@ -179,7 +181,7 @@ static void sync_free(struct r1_sync *sync)
 	kfree(sync);
 }
 
-static struct r1_sync *sync_alloc(struct r1_conf *conf)
+static struct r1_sync *sync_alloc(struct r1_conf *conf, sector_t start)
 {
 	unsigned long action = READ_ONCE(conf->mddev->recovery);
 	struct r1_sync *sync;
@@ -191,6 +193,7 @@ static struct r1_sync *sync_alloc(struct r1_conf *conf)
 	sync->conf = conf;
 	spin_lock_init(&sync->lock);
 	INIT_LIST_HEAD(&sync->free);
+	sync->start = start;
 	sync->bad = MaxSector;
 	sync->checkpoint = jiffies;
 	if (!test_bit(MD_RECOVERY_SYNC, &action))
@@ -617,7 +620,7 @@ static void sync_settle(struct r1_sync *sync, sector_t end, bool over)
 	if (!bm || comparing(sync))
 		return;
 	if (sync_by_map(sync))
-		maps_settle(bm, end);
+		maps_settle(bm, sync->start, end);
 	else
 		intent_sync_done(bm, end, over);
 }
@@ -751,7 +754,7 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 		return 0;
 	}
 	if (!sync) {
-		sync = sync_alloc(conf);
+		sync = sync_alloc(conf, sector);
 		if (!sync)
 			return 0;
 		conf->sync = sync;
