@@ -65,6 +65,7 @@ note "a resync that is due waits while the array is read-only"
 mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --assume-clean -n 2 "$a" "$b"
 # As after a crash: copies of members whose bits are set.
 echo 100 >/sys/block/md0/md/bitmap/time_base
+md_attr /dev/md0 safe_mode_delay 0
 fill /dev/md0 3 1024 128
 cp "$T/m0.img" "$T/c0.img"
 cp "$T/m1.img" "$T/c1.img"
