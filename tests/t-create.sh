@@ -67,7 +67,7 @@ try() {
 	md_stop /dev/md0
 	assert_same "${devs[@]}"
 	# As new, all zeroes: the next array is said to be clean from the start.
-	for dev in "${devs[@]}"; do blkdiscard -q "$dev"; done
+	for dev in "${devs[@]}"; do blkdiscard -fq "$dev"; done
 }
 
 for metadata in 0.90 1.0 1.1 1.2; do
@@ -94,5 +94,5 @@ assert_match "$state" '^(clear|inactive|gone)$'
 mdadm --quiet --stop /dev/md0 || true
 
 note "nothing of the last attempt is left"
-for dev in "${m[@]}"; do blkdiscard -q "$dev"; done
+for dev in "${m[@]}"; do blkdiscard -fq "$dev"; done
 try 2 1.2 internal
