@@ -435,6 +435,16 @@ static void intent_age(struct intent *bm)
 	 */
 	if (changes != atomic_read(&conf->changes))
 		return;
+	/*
+	 * Until the superblocks say who is away, he looks like one in sync, and
+	 * the bits are all that would tell after a crash.
+	 */
+	if (idle && (r1_fault_unrecorded(conf) ||
+		     (bm->maps && !maps_recorded(bm)))) {
+		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
+		md_wakeup_thread(mddev->thread);
+		return;
+	}
 	if (bm->maps) {
 		age_feed(bm);
 		if (maps_commit(bm)) {
@@ -637,6 +647,24 @@ static int intent_set_bits(struct intent *bm, unsigned long first,
 	if (start < compat_resync_offset(bm->mddev))
 		compat_set_resync_offset(bm->mddev, start);
 	return 0;
+}
+
+/**
+ * intent_mark_due() - members in sync may differ in a range after all
+ * @bm:		the engine; no request is under way
+ * @sector:	start of the range
+ * @end:	end of the range
+ */
+void intent_mark_due(struct intent *bm, sector_t sector, sector_t end)
+{
+	unsigned long chunk = chunk_of(bm, sector);
+
+	for (; chunk < bm->chunks && chunk_start(bm, chunk) < end; chunk++) {
+		chunk_set(bm, chunk, SAFE | NEED);
+		set_bit(PAGE_COMMIT, &page_of(bm, chunk)->flags);
+		maps_chunk_changed(bm, chunk);
+	}
+	bm->suspect = true;
 }
 
 /* Give each chunk the state that its bit asks for. */
@@ -925,7 +953,7 @@ static void intent_update_super(void *data)
 	if (!bm)
 		return;
 	mutex_lock(&bm->tick_mutex);
-	r1_events_written(bm->conf, bm->mddev->events);
+	r1_events_written(bm->conf);
 	if (bm->maps) {
 		maps_arrivals(bm);
 		maps_refresh(bm);

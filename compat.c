@@ -135,10 +135,9 @@ static ssize_t location_store(struct mddev *mddev, const char *buf, size_t len)
 		err = location_remove(mddev);
 	else
 		err = location_add(mddev, buf);
-	if (!err && !mddev->external) {
-		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
-		md_wakeup_thread(mddev->thread);
-	}
+	/* at once: the event count must tell what was written without it */
+	if (!err && !mddev->external && mddev->pers)
+		md_update_sb(mddev, 1);
 	attr_unlock(mddev, true);
 	return err ?: len;
 }

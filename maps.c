@@ -82,8 +82,13 @@ static unsigned long *bits_alloc(unsigned long nr)
 	return bits;
 }
 
-static void map_free(struct map *map)
+static void map_free(struct maps *maps, struct map *map)
 {
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->arrival[nr].map == map)
+			maps->arrival[nr].map = NULL;
 	vfree(map->bits);
 	vfree(map->stale);
 	memset(map, 0, sizeof(*map));
@@ -169,50 +174,57 @@ static int map_alloc(const struct maps *maps, struct map *map)
 	return 0;
 }
 
-/* Bring a map that was made with @old's grain to the present, coarser one. */
-static int map_regrain(const struct maps *maps, const struct maps *old,
-		       struct map *map)
+/* Bring @from, made with a finer grain, to the present one in @to. */
+static void map_coarsen(const struct maps *maps, unsigned int diff,
+			unsigned long grains, const struct map *from,
+			struct map *to)
 {
-	unsigned int diff = maps->grain_shift - old->grain_shift;
-	unsigned long *bits = map->bits, *stale = map->stale, bit;
+	unsigned long bit;
 
-	if (map_alloc(maps, map)) {
-		map->bits = bits;
-		map->stale = stale;
-		return -ENOMEM;
-	}
-	for_each_set_bit(bit, bits, old->grains)
-		__set_bit(bit >> diff, map->bits);
-	bitmap_fill(map->stale, maps->blocks);
-	vfree(bits);
-	vfree(stale);
-	return 0;
+	for_each_set_bit(bit, from->bits, grains)
+		__set_bit(bit >> diff, to->bits);
+	bitmap_fill(to->stale, maps->blocks);
 }
 
-/* Make room for one more map by a coarser grain. */
+/* Make room for one more map by a coarser grain: for all of them, or not. */
 static int maps_grow(struct maps *maps)
 {
 	struct maps *old;
+	struct map *fresh;
 	int nr, err;
 
 	old = kmemdup(maps, sizeof(*maps), GFP_NOIO);
-	if (!old)
-		return -ENOMEM;
-	err = maps_layout(maps, maps->quota + 1);
-	if (!err)
+	fresh = kcalloc(TABLE_ENTRIES, sizeof(*fresh), GFP_NOIO);
+	err = old && fresh ? maps_layout(maps, maps->quota + 1) : -ENOMEM;
+	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits)
+			err = map_alloc(maps, &fresh[nr]);
+
+	for (nr = 0; fresh && nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+
+		if (!err && map->bits) {
+			map_coarsen(maps, maps->grain_shift - old->grain_shift,
+				    old->grains, map, &fresh[nr]);
+			swap(map->bits, fresh[nr].bits);
+			swap(map->stale, fresh[nr].stale);
+		}
+		vfree(fresh[nr].bits);
+		vfree(fresh[nr].stale);
+	}
+	if (!err) {
+		maps->dirty = true;
 		pr_info("md-raid1: %s: room for %u member maps with grains of %u KiB\n",
 			mdname(maps->bm->mddev), maps->quota,
 			1U << maps->grain_shift >> 1);
-	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++) {
-		struct map *map = &maps->map[nr];
-
-		if (map->bits && map_regrain(maps, old, map)) {
-			/* it will be copied in full, should it come back */
-			map_free(map);
-		}
+	} else if (old) {
+		maps->quota = old->quota;
+		maps->blocks = old->blocks;
+		maps->grain_shift = old->grain_shift;
+		maps->grains = old->grains;
 	}
+	kfree(fresh);
 	kfree(old);
-	maps->dirty = true;
 	return err;
 }
 
@@ -244,6 +256,17 @@ static struct map *map_in_slot(struct maps *maps, int slot)
 	return NULL;
 }
 
+/* Is it the map of a member that is there, but has no slot yet? */
+static bool map_arriving(const struct maps *maps, const struct map *map)
+{
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (maps->arrival[nr].rdev && maps->arrival[nr].map == map)
+			return true;
+	return false;
+}
+
 static struct map *map_oldest(struct maps *maps)
 {
 	struct map *oldest = NULL;
@@ -260,7 +283,8 @@ static struct map *map_oldest(struct maps *maps)
 	return oldest;
 }
 
-static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high)
+static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
+			   u32 csum)
 {
 	struct maps *maps = bm->maps;
 	struct map *map;
@@ -274,7 +298,7 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high)
 			return NULL;
 		pr_notice("md-raid1: %s: too many absent members, forgetting %pUb: it will be copied in full\n",
 			  mdname(bm->mddev), map->entry.uuid);
-		map_free(map);
+		map_free(maps, map);
 	}
 	for (nr = 0; maps->map[nr].bits; nr++)
 		;
@@ -289,6 +313,8 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high)
 	}
 	map->entry.events[0] = cpu_to_le64(low);
 	map->entry.events[1] = cpu_to_le64(high);
+	map->entry.csum[0] = cpu_to_le32(csum);
+	map->entry.csum[1] = cpu_to_le32(csum);
 	map->entry.left = cpu_to_le64(++maps->left);
 	map->slot = -1;
 	bitmap_fill(map->stale, maps->blocks);
@@ -404,6 +430,15 @@ void maps_feed(struct intent *bm, unsigned long chunk)
 
 /* ----------------------------------------------------- coming and going */
 
+/* A member's map is good for the superblocks that the member may have. */
+static void map_known_as(struct map *map, const struct r1_member *m)
+{
+	map->entry.events[0] = cpu_to_le64(m->events[1]);
+	map->entry.events[1] = cpu_to_le64(m->events[0]);
+	map->entry.csum[0] = cpu_to_le32(m->csum[1]);
+	map->entry.csum[1] = cpu_to_le32(m->csum[0]);
+}
+
 /**
  * maps_leave() - a member is Faulty, or is taken out of its slot
  * @bm:		the engine; tick_mutex is held
@@ -424,21 +459,19 @@ int maps_leave(struct intent *bm, struct md_rdev *rdev, int slot)
 
 	lockdep_assert_held(&bm->tick_mutex);
 
-	if (!uuid)
+	if (!uuid || m->left)
 		return 0;
 	map = map_of(maps, uuid);
-	if (map && map->slot < 0)
-		return 0;
 	if (!map)
-		map = map_new(bm, uuid, 0, 0);
+		map = map_new(bm, uuid, 0, 0, 0);
 	if (!map)
 		return -ENOMEM;
 	map->slot = -1;
-	map->entry.events[0] = cpu_to_le64(m->events[1]);
-	map->entry.events[1] = cpu_to_le64(m->events[0]);
+	map_known_as(map, m);
 	map->entry.left = cpu_to_le64(++maps->left);
 	map_mark_all(maps, map);
 	maps->dirty = true;
+	m->left = true;
 	pr_info("md-raid1: %s: %pg is away from slot %d, what it misses is remembered\n",
 		mdname(bm->mddev), rdev->bdev, slot);
 	return 0;
@@ -475,7 +508,7 @@ bool maps_prepare(struct intent *bm)
 				good = false;
 		} else if (test_bit(In_sync, &rdev->flags)) {
 			if (map) {
-				map_free(map);
+				map_free(maps, map);
 				maps->dirty = true;
 			}
 		} else if (!map) {
@@ -492,12 +525,39 @@ bool maps_prepare(struct intent *bm)
 			struct map *map = &maps->map[nr];
 
 			if (map->bits && !map_named(map)) {
-				map_free(map);
+				map_free(maps, map);
 				maps->dirty = true;
 			}
 		}
 	}
 	return good;
+}
+
+/**
+ * maps_recorded() - do the superblocks say of everyone who is away that he is?
+ * @bm:	the engine; tick_mutex is held
+ *
+ * They do when they have a higher event count than he has.
+ *
+ * Return: true if so
+ */
+bool maps_recorded(struct intent *bm)
+{
+	u64 written = READ_ONCE(bm->conf->events_written);
+	int nr;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		const struct map *map = &bm->maps->map[nr];
+
+		if (map->bits && map->slot < 0 &&
+		    (le64_to_cpu(map->entry.events[0]) >= written ||
+		     le64_to_cpu(map->entry.events[1]) >= written) &&
+		    !map_arriving(bm->maps, map))
+			return false;
+	}
+	return true;
 }
 
 /* Was the member in sync, going by its own superblock? */
@@ -510,42 +570,76 @@ static bool was_in_sync(const struct mdp_superblock_1 *sb)
 	       le16_to_cpu(sb->dev_roles[nr]) < MD_DISK_ROLE_MAX;
 }
 
+/* Did the member last run with any of those that are in sync now? */
+static bool knew_others(struct intent *bm, const struct mdp_superblock_1 *sb)
+{
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, bm->mddev)
+		if (rdev->desc_nr >= 0 &&
+		    rdev->desc_nr < le32_to_cpu(sb->max_dev) &&
+		    rdev->desc_nr != le32_to_cpu(sb->dev_number) &&
+		    test_bit(In_sync, &rdev->flags) &&
+		    le16_to_cpu(sb->dev_roles[rdev->desc_nr]) < MD_DISK_ROLE_MAX)
+			return true;
+	return false;
+}
+
 enum verdict { BY_MAP, IN_FULL, REFUSED };
 
-/*
- * What a member needs of which the superblock says @events and @in_sync. With
- * BY_MAP, *found is its map, or a nameless one that fits.
- */
-static enum verdict map_judge(struct intent *bm, const u8 *uuid, u64 events,
-			      bool in_sync, struct map **found)
+static enum verdict judge_named(const struct map *map,
+				const struct mdp_superblock_1 *sb)
 {
+	const struct table_entry *entry = &map->entry;
+	u64 events = le64_to_cpu(sb->events);
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (events == le64_to_cpu(entry->events[i]) &&
+		    le32_to_cpu(sb->sb_csum) == le32_to_cpu(entry->csum[i]))
+			return BY_MAP;
+	/* not the superblock that it had: an old one, or one made elsewhere */
+	return was_in_sync(sb) && events >= le64_to_cpu(entry->events[0]) ?
+	       REFUSED : IN_FULL;
+}
+
+/*
+ * What a member needs that has the superblock @sb. With BY_MAP, *found is its
+ * map, or a nameless one that fits.
+ */
+static enum verdict map_judge(struct intent *bm,
+			      const struct mdp_superblock_1 *sb,
+			      struct map **found)
+{
+	u64 events = le64_to_cpu(sb->events);
 	struct maps *maps = bm->maps;
+	enum verdict verdict;
 	struct map *map;
 	int nr;
 
 	*found = NULL;
-	map = map_of(maps, uuid);
+	map = map_of(maps, sb->device_uuid);
 	if (map) {
-		u64 a = le64_to_cpu(map->entry.events[0]);
-		u64 b = le64_to_cpu(map->entry.events[1]);
-
-		if (events != a && events != b)
-			return in_sync && events > max(a, b) ? REFUSED : IN_FULL;
-		*found = map;
-		return BY_MAP;
+		verdict = judge_named(map, sb);
+		if (verdict == BY_MAP)
+			*found = map;
+		return verdict;
 	}
-	if (!in_sync)
+	if (!was_in_sync(sb))
 		return IN_FULL;
+	if (events > READ_ONCE(bm->conf->events_written))
+		return REFUSED;
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
 		map = &maps->map[nr];
 		if (!map->bits || map_named(map) ||
 		    events < le64_to_cpu(map->entry.events[0]) ||
-		    events > le64_to_cpu(map->entry.events[1]))
+		    events > le64_to_cpu(map->entry.events[1]) ||
+		    !knew_others(bm, sb))
 			continue;
 		*found = map;
 		return BY_MAP;
 	}
-	return events > bm->mddev->events ? REFUSED : IN_FULL;
+	return IN_FULL;
 }
 
 /* Give a member the map @from, or one of everything. */
@@ -560,14 +654,14 @@ static struct map *map_assign(struct intent *bm, struct md_rdev *rdev,
 	if (map && map == from)
 		return map;
 	if (map) {
-		map_free(map);
+		map_free(maps, map);
 		maps->dirty = true;
 	}
-	/* this may forget the oldest, or change all grains */
-	map = map_new(bm, uuid, events, events);
+	/* this may forget the oldest, which may be @from, or change all grains */
+	map = map_new(bm, uuid, events, events, member_csum(rdev));
 	if (!map)
 		return NULL;
-	if (from && from->bits && !map_named(from))
+	if (from && from != map && from->bits && !map_named(from))
 		bitmap_copy(map->bits, from->bits, maps->grains);
 	else
 		bitmap_fill(map->bits, maps->grains);
@@ -611,7 +705,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		return 0;
 	}
 	events = le64_to_cpu(sb->events);
-	verdict = map_judge(bm, sb->device_uuid, events, was_in_sync(sb), found);
+	verdict = map_judge(bm, sb, found);
 	put_page(page);
 
 	if (verdict == REFUSED) {
@@ -685,11 +779,14 @@ void maps_arrivals(struct intent *bm)
 			arrival->map = map;
 		}
 		map = arrival->map;
-		if (!map || !map->bits ||
-		    map->entry.events[1] == cpu_to_le64(mddev->events))
+		if (!map ||
+		    (map->entry.events[1] == cpu_to_le64(member_events(rdev)) &&
+		     map->entry.csum[1] == cpu_to_le32(member_csum(rdev))))
 			continue;
 		map->entry.events[0] = map->entry.events[1];
-		map->entry.events[1] = cpu_to_le64(mddev->events);
+		map->entry.csum[0] = map->entry.csum[1];
+		map->entry.events[1] = cpu_to_le64(member_events(rdev));
+		map->entry.csum[1] = cpu_to_le32(member_csum(rdev));
 		maps->dirty = true;
 	}
 }
@@ -727,10 +824,12 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 		if (err)
 			return err;
 	}
-	/* it may have been forgotten meanwhile */
-	if (from && (!from->bits || (map_named(from) &&
-				     from != map_of(maps, member_uuid(rdev)))))
-		from = NULL;
+	map = map_of(maps, member_uuid(rdev));
+	if (map && map->slot >= 0) {
+		pr_warn_ratelimited("md-raid1: %s: %pg has the UUID of another member\n",
+				    name, rdev->bdev);
+		return -EEXIST;
+	}
 	map = map_assign(bm, rdev, from);
 	if (!map)
 		return -ENOMEM;
@@ -738,6 +837,24 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 	pr_info("md-raid1: %s: %pg joins slot %d, %llu bytes to copy\n", name,
 		rdev->bdev, slot, map_bytes(maps, map));
 	return 0;
+}
+
+/**
+ * maps_on_disk() - what the superblock of a member that joins may still say
+ * @bm:		the engine; tick_mutex is held
+ * @rdev:	the member, after maps_join()
+ * @events:	gets the event count
+ * @csum:	gets the checksum
+ */
+void maps_on_disk(struct intent *bm, const struct md_rdev *rdev, u64 *events,
+		  u32 *csum)
+{
+	const struct map *map = map_of(bm->maps, member_uuid(rdev));
+
+	if (!map)
+		return;
+	*events = le64_to_cpu(map->entry.events[1]);
+	*csum = le32_to_cpu(map->entry.csum[1]);
 }
 
 /**
@@ -777,11 +894,7 @@ void maps_refresh(struct intent *bm)
 		if (!map->bits || map->slot < 0)
 			continue;
 		m = &bm->conf->member[map->slot];
-		if (map->entry.events[0] == cpu_to_le64(m->events[1]) &&
-		    map->entry.events[1] == cpu_to_le64(m->events[0]))
-			continue;
-		map->entry.events[0] = cpu_to_le64(m->events[1]);
-		map->entry.events[1] = cpu_to_le64(m->events[0]);
+		map_known_as(map, m);
 		maps->dirty = true;
 	}
 }
@@ -794,21 +907,27 @@ void maps_refresh(struct intent *bm)
  * @sector:	the sector
  * @len:	shortened to the sectors for which the answer is the same
  *
- * Context: the sync thread.
+ * Context: the sync thread; sleeps.
  * Return: slots, as bits
  */
 u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
 {
 	struct maps *maps = bm->maps;
-	unsigned long grain = sector >> maps->grain_shift;
+	unsigned long grain;
 	u32 slots = 0;
 	int nr;
 
+	mutex_lock(&bm->tick_mutex);
+	grain = sector >> maps->grain_shift;
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
+		struct md_rdev *rdev;
 		unsigned long next;
 
 		if (!map->bits || map->slot < 0)
+			continue;
+		rdev = bm->conf->member[map->slot].rdev;
+		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
 			continue;
 		if (test_bit(grain, map->bits)) {
 			slots |= 1U << map->slot;
@@ -820,6 +939,7 @@ u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
 			*len = min(*len, ((sector_t)next << maps->grain_shift) -
 					 sector);
 	}
+	mutex_unlock(&bm->tick_mutex);
 	return slots;
 }
 
@@ -830,20 +950,22 @@ u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
  * @end:	its end; MaxSector if the pass is complete
  *
  * Context: the sync thread; sleeps. No copying is under way.
+ * Return: 0, or -EIO if nothing could be settled
  */
-void maps_settle(struct intent *bm, sector_t start, sector_t end)
+int maps_settle(struct intent *bm, sector_t start, sector_t end)
 {
 	struct r1_conf *conf = bm->conf;
 	struct maps *maps = bm->maps;
 	unsigned long grain, first, last;
-	int nr;
+	int nr, err;
 
 	mutex_lock(&bm->tick_mutex);
 	/* grains that lie in the range as a whole */
 	first = (start + (1ULL << maps->grain_shift) - 1) >> maps->grain_shift;
 	last = min_t(u64, end >> maps->grain_shift, maps->grains);
-	/* who fails this is Faulty, and keeps its map */
-	if (intent_flush_members(bm))
+	/* who fails this is Faulty, and keeps its map; but not the last one */
+	err = intent_flush_members(bm);
+	if (err)
 		goto out;
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
@@ -865,6 +987,7 @@ void maps_settle(struct intent *bm, sector_t start, sector_t end)
 				    mdname(bm->mddev));
 out:
 	mutex_unlock(&bm->tick_mutex);
+	return err;
 }
 
 /**
@@ -958,15 +1081,20 @@ int maps_commit(struct intent *bm)
 
 	lockdep_assert_held(&bm->tick_mutex);
 
-	mutex_lock(&bm->io_mutex);
 	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++)
 		if (maps->map[nr].bits)
 			err = table_write_map(bm, nr);
-	if (!err && maps->dirty) {
-		err = table_write_header(bm);
-		if (!err)
-			err = intent_write_super(bm);
-		if (!err)
+	if (err || !maps->dirty)
+		return err;
+
+	mutex_lock(&bm->io_mutex);
+	err = table_write_header(bm);
+	if (!err) {
+		err = intent_write_super(bm);
+		/* the stamp on disk still names the other header: leave it */
+		if (err)
+			maps->generation--;
+		else
 			maps->dirty = false;
 	}
 	mutex_unlock(&bm->io_mutex);
@@ -1020,6 +1148,7 @@ static bool maps_alloc(struct intent *bm)
 static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 {
 	struct maps *maps = bm->maps;
+	struct md_rdev *rdev;
 	unsigned long blocks;
 	int nr;
 
@@ -1031,6 +1160,10 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 	    grain_for(maps, maps->quota, &blocks) !=
 	    le32_to_cpu(stamp->grain_shift) + 1)
 		return false;
+	rdev_for_each(rdev, bm->mddev)
+		if (rdev->raid_disk >= 0 && !test_bit(Faulty, &rdev->flags) &&
+		    !table_fits(bm, rdev))
+			return false;
 	maps->grain_shift = le32_to_cpu(stamp->grain_shift);
 	maps->blocks = blocks;
 	maps->grains = bits_for(bm, maps->grain_shift);
@@ -1040,7 +1173,7 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 	table_read(bm);
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)
 		if (!(maps->map[nr].entry.flags & ENTRY_USED))
-			map_free(&maps->map[nr]);
+			map_free(maps, &maps->map[nr]);
 	return true;
 }
 
@@ -1116,10 +1249,32 @@ void maps_destroy(struct intent *bm)
 	if (!bm->maps)
 		return;
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)
-		map_free(&bm->maps->map[nr]);
+		map_free(bm->maps, &bm->maps->map[nr]);
 	vfree(bm->maps->recent);
 	kfree(bm->maps);
 	bm->maps = NULL;
+}
+
+/*
+ * A crash has undone a departure: the superblocks have the member in sync. What
+ * was fed to its map has no bits any more, so set them again.
+ */
+static void map_to_intents(struct intent *bm, struct map *map)
+{
+	struct maps *maps = bm->maps;
+	unsigned long grain;
+
+	for_each_set_bit(grain, map->bits, maps->grains)
+		intent_mark_due(bm, (sector_t)grain << maps->grain_shift,
+				(sector_t)(grain + 1) << maps->grain_shift);
+	map_free(maps, map);
+	maps->dirty = true;
+}
+
+static bool map_has_events(const struct map *map, u64 events)
+{
+	return events == le64_to_cpu(map->entry.events[0]) ||
+	       events == le64_to_cpu(map->entry.events[1]);
 }
 
 /* Go on as stock does; whoever is being recovered gets everything. */
@@ -1147,7 +1302,7 @@ void maps_load(struct intent *bm)
 	struct mddev *mddev = bm->mddev;
 	bool sealed = maps_sealed(bm);
 	struct maps *maps = bm->maps;
-	int slot;
+	int slot, nr;
 
 	lockdep_assert_held(&bm->tick_mutex);
 
@@ -1155,21 +1310,26 @@ void maps_load(struct intent *bm)
 		struct r1_member *m = &conf->member[slot];
 		struct map *map;
 
-		if (!r1_member_usable(m->rdev) || !member_uuid(m->rdev))
+		if (!r1_member_usable(m->rdev))
 			continue;
+		if (!member_uuid(m->rdev)) {
+			if (test_bit(In_sync, &m->rdev->flags))
+				continue;
+			maps_give_up(bm);
+			return;
+		}
 		map = map_of(maps, member_uuid(m->rdev));
 		if (test_bit(In_sync, &m->rdev->flags)) {
 			if (map)
-				map_free(map);
-			maps->dirty |= map != NULL;
+				map_to_intents(bm, map);
 			continue;
 		}
 		/* it was being recovered: go on with what is left */
 		m->rdev->recovery_offset = 0;
 		/* stock must not think that the bitmap will do */
 		m->rdev->saved_raid_disk = -1;
-		if (map_judge(bm, member_uuid(m->rdev), m->found, false,
-			      &map) != BY_MAP)
+		map = map_of(maps, member_uuid(m->rdev));
+		if (map && !map_has_events(map, m->found))
 			map = NULL;
 		map = map_assign(bm, m->rdev, map);
 		if (!map) {
@@ -1180,9 +1340,12 @@ void maps_load(struct intent *bm)
 			mdname(mddev), m->rdev->bdev, map_bytes(maps, map));
 		maps_joined(bm, slot);
 	}
+	for (nr = 0; !mddev->degraded && nr < TABLE_ENTRIES; nr++)
+		if (maps->map[nr].bits && !map_named(&maps->map[nr]))
+			map_to_intents(bm, &maps->map[nr]);
 	if (mddev->degraded && (!sealed || maps->vanished)) {
 		struct map *map = map_new(bm, NULL, bm->events_cleared,
-					  mddev->events);
+					  mddev->events, 0);
 
 		if (map)
 			map_mark_all(maps, map);

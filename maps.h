@@ -41,8 +41,9 @@ struct table_entry {
 	__u8	uuid[16];	/* the member's; zeroes if it is not known */
 	__le64	events[2];	/* known: either count; else: lowest, highest */
 	__le64	left;		/* grows with each departure */
+	__le32	csum[2];	/* of the member's superblock with events[] */
 	__u8	flags;
-	__u8	pad[23];
+	__u8	pad[15];
 };
 
 #define ENTRY_USED	0x01
@@ -169,6 +170,7 @@ bool maps_sealed(const struct intent *bm);
 void maps_stamp(struct intent *bm, struct table_stamp *stamp);
 u64 maps_events_cleared(struct intent *bm);
 bool __must_check maps_prepare(struct intent *bm);
+bool __must_check maps_recorded(struct intent *bm);
 void maps_feed(struct intent *bm, unsigned long chunk);
 void maps_chunk_cleared(struct intent *bm, unsigned long chunk);
 void maps_chunk_changed(struct intent *bm, unsigned long chunk);
@@ -176,11 +178,13 @@ void maps_written(struct intent *bm, sector_t sector, unsigned int sectors);
 int __must_check maps_commit(struct intent *bm);
 int __must_check maps_join(struct intent *bm, struct md_rdev *rdev, int slot);
 void maps_joined(struct intent *bm, int slot);
+void maps_on_disk(struct intent *bm, const struct md_rdev *rdev, u64 *events,
+		  u32 *csum);
 int __must_check maps_leave(struct intent *bm, struct md_rdev *rdev, int slot);
 void maps_arrivals(struct intent *bm);
 void maps_refresh(struct intent *bm);
 void maps_rewrite(struct intent *bm);
-void maps_settle(struct intent *bm, sector_t start, sector_t end);
+int __must_check maps_settle(struct intent *bm, sector_t start, sector_t end);
 bool maps_complete(struct intent *bm, int slot);
 u32 maps_due(struct intent *bm, sector_t sector, sector_t *len);
 ssize_t maps_show(struct intent *bm, char *page);
@@ -192,9 +196,10 @@ void table_read(struct intent *bm);
 int __must_check table_write_map(struct intent *bm, int nr);
 int __must_check table_write_header(struct intent *bm);
 
-/* The device UUID and the event count in a member's superblock. */
+/* Device UUID, event count and checksum in a member's superblock. */
 const u8 *member_uuid(const struct md_rdev *rdev);
 u64 member_events(const struct md_rdev *rdev);
+u32 member_csum(const struct md_rdev *rdev);
 
 #endif /* __KERNEL__ */
 #endif

@@ -454,12 +454,17 @@ static void request_read(struct mddev *mddev, struct bio *bio)
 
 /* ------------------------------------------------------------- writes */
 
-/*
- * Is a fault that this request knows of not yet in the superblocks? A fault and
- * the demand for the update are made under the lock, so whoever has seen the
- * one sees the other.
+/**
+ * r1_fault_unrecorded() - is a fault not in the superblocks yet?
+ * @conf:	the array
+ *
+ * A fault and the demand for the update are made under the lock, so whoever has
+ * seen the one sees the other.
+ *
+ * Context: any.
+ * Return: true if so, or if another update is due
  */
-static bool fault_unrecorded(struct r1_conf *conf)
+bool r1_fault_unrecorded(struct r1_conf *conf)
 {
 	unsigned long flags;
 	bool pending;
@@ -512,7 +517,7 @@ void r1_write_finish(struct r1_io *io)
 	legs_release(io);
 	r1_reader_end(conf, io->srcu_idx);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
-	    fault_unrecorded(conf)) {
+	    r1_fault_unrecorded(conf)) {
 		llist_add(&io->node, &conf->parked);
 		md_wakeup_thread(conf->mddev->thread);
 		return;
@@ -529,7 +534,7 @@ static void parked_release(struct r1_conf *conf)
 	if (llist_empty(&conf->parked))
 		return;
 	list = llist_del_all(&conf->parked);
-	if (fault_unrecorded(conf)) {
+	if (r1_fault_unrecorded(conf)) {
 		llist_for_each_entry_safe(io, next, list, node)
 			llist_add(&io->node, &conf->parked);
 		return;
@@ -847,10 +852,18 @@ static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 	unsigned long flags;
 
 	m->next_read = 0;
+	m->left = false;
+	/* whatever it was before */
+	clear_bit(In_sync, &rdev->flags);
+	rdev->recovery_offset = 0;
 	rdev->raid_disk = slot;
 	spin_lock_irqsave(&conf->lock, flags);
 	m->events[0] = member_events(rdev);
+	m->csum[0] = member_csum(rdev);
 	m->events[1] = m->events[0];
+	m->csum[1] = m->csum[0];
+	if (conf->intent && conf->intent->maps)
+		maps_on_disk(conf->intent, rdev, &m->events[1], &m->csum[1]);
 	spin_unlock_irqrestore(&conf->lock, flags);
 	atomic_inc(&conf->changes);
 	/* pairs with READ_ONCE(): who finds it there finds all of the above */
@@ -912,7 +925,7 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		member_publish(conf, slot, rdev);
 		maps_joined(bm, slot);
 		/* if this fails, a crash may cost copying: no reason to refuse */
-		if (maps_commit(bm))
+		if (md_is_rdwr(mddev) && maps_commit(bm))
 			pr_warn("md-raid1: %s: cannot write the member maps\n",
 				mdname(mddev));
 	}
@@ -957,7 +970,7 @@ static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 		return -EBUSY;
 	/* with the slot empty, nothing would hold writes back (I5) */
 	if (test_bit(Faulty, &rdev->flags) && md_is_rdwr(mddev) &&
-	    fault_unrecorded(conf))
+	    r1_fault_unrecorded(conf))
 		return -EBUSY;
 
 	/* before the slot is empty, someone has to remember what it lacks */
@@ -1024,13 +1037,12 @@ static int r1_spare_active(struct mddev *mddev)
 /* ---------------------------------------------------- the array itself */
 
 /**
- * r1_events_written() - md core is about to write a new event count
+ * r1_events_written() - md core is about to write the superblocks
  * @conf:	the array
- * @events:	the count
  *
  * Context: may sleep; reconfig_mutex is held.
  */
-void r1_events_written(struct r1_conf *conf, u64 events)
+void r1_events_written(struct r1_conf *conf)
 {
 	unsigned long flags;
 	int slot;
@@ -1039,10 +1051,14 @@ void r1_events_written(struct r1_conf *conf, u64 events)
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];
 
-		if (!r1_member_usable(m->rdev) || m->events[0] == events)
+		if (!r1_member_usable(m->rdev) ||
+		    (m->events[0] == member_events(m->rdev) &&
+		     m->csum[0] == member_csum(m->rdev)))
 			continue;
 		m->events[1] = m->events[0];
-		m->events[0] = events;
+		m->csum[1] = m->csum[0];
+		m->events[0] = member_events(m->rdev);
+		m->csum[0] = member_csum(m->rdev);
 	}
 	conf->events_open = true;
 	spin_unlock_irqrestore(&conf->lock, flags);
@@ -1060,10 +1076,13 @@ static void events_confirm(struct r1_conf *conf)
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];
 
-		if (r1_member_usable(m->rdev))
-			m->events[1] = m->events[0];
+		if (!r1_member_usable(m->rdev))
+			continue;
+		m->events[1] = m->events[0];
+		m->csum[1] = m->csum[0];
 	}
 	conf->events_open = false;
+	conf->events_written = conf->mddev->events;
 	spin_unlock_irqrestore(&conf->lock, flags);
 	mddev_unlock(conf->mddev);
 }
@@ -1083,8 +1102,7 @@ static void recovery_rewind(struct r1_conf *conf)
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
-		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags) &&
-		    rdev->recovery_offset != MaxSector)
+		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
 			rdev->recovery_offset = 0;
 	}
 }
@@ -1190,6 +1208,7 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	}
 	conf->mddev = mddev;
 	conf->raid_disks = mddev->raid_disks;
+	conf->events_written = mddev->events;
 	conf->recovery_disabled = mddev->recovery_disabled - 1;
 	spin_lock_init(&conf->lock);
 	init_waitqueue_head(&conf->wait);
@@ -1281,6 +1300,8 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 		m->found = member_events(rdev);
 		m->events[0] = m->found;
 		m->events[1] = m->found;
+		m->csum[0] = member_csum(rdev);
+		m->csum[1] = m->csum[0];
 		if (test_bit(FailFast, &rdev->flags))
 			pr_info("md-raid1: %s: failfast of %pg is not supported, its errors are retried as usual\n",
 				mdname(mddev), rdev->bdev);

@@ -37,6 +37,9 @@ struct intent;
  *		without member maps only
  * @events:	event count that the member's superblock has, and the one before
  *		it if the last update may not have arrived; under r1_conf.lock
+ * @csum:	checksums of the superblocks with @events
+ * @left:	it is Faulty, and its map has been made; should the map be
+ *		forgotten, no other is
  * @found:	event count that it had when the array was started
  */
 struct r1_member {
@@ -44,7 +47,9 @@ struct r1_member {
 	sector_t	next_read;
 	bool		full;
 	u64		events[2];
+	u32		csum[2];
 	u64		found;
+	bool		left;
 };
 
 /**
@@ -117,6 +122,7 @@ struct r1_io {
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
  *		mddev->degraded and the request for a superblock update
  * @changes:	counts members that fail, come or go
+ * @events_written: event count that all members have that are not Faulty
  * @events_open: members' event counts are not confirmed yet; under @lock
  * @parked:	requests that wait for a superblock update
  * @retry:	requests for @retry_work
@@ -146,6 +152,7 @@ struct r1_conf {
 	spinlock_t		lock;
 	atomic_t		changes;
 	bool			events_open;
+	u64			events_written;
 	struct llist_head	parked;
 	struct llist_head	retry;
 	struct work_struct	retry_work;
@@ -170,7 +177,8 @@ void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev);
 bool r1_member_usable(const struct md_rdev *rdev);
 unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors);
-void r1_events_written(struct r1_conf *conf, u64 events);
+bool r1_fault_unrecorded(struct r1_conf *conf);
+void r1_events_written(struct r1_conf *conf);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
 

@@ -619,10 +619,17 @@ static void sync_settle(struct r1_sync *sync, sector_t end, bool over)
 
 	if (!bm || comparing(sync))
 		return;
-	if (sync_by_map(sync))
-		maps_settle(bm, sync->start, end);
-	else
+	if (!sync_by_map(sync)) {
 		intent_sync_done(bm, end, over);
+		return;
+	}
+	if (maps_settle(bm, sync->start, end)) {
+		pr_err("md-raid1: %s: recovery stopped, what was copied is not on stable storage\n",
+		       mdname(sync->conf->mddev));
+		sync_failed(sync, 0);
+		sync->conf->recovery_disabled =
+			sync->conf->mddev->recovery_disabled;
+	}
 }
 
 /* md core takes what was tried for what was done: put that right. */

@@ -354,7 +354,13 @@ void intent_super_fill(struct intent *bm)
 
 	/* md core takes back the last event when an array turns clean again */
 	bm->events_cleared = min(bm->events_cleared, mddev->events);
-	sb->events = cpu_to_le64(mddev->events);
+	/*
+	 * If power is lost before md core has written the lower count as well,
+	 * the bitmap must not look older than the array.
+	 */
+	if (!maps_sealed(bm) ||
+	    le64_to_cpu(sb->events) != mddev->events + 1)
+		sb->events = cpu_to_le64(mddev->events);
 	sb->events_cleared = cpu_to_le64(maps_sealed(bm) ?
 					 mddev->events + INTENT_SEAL :
 					 bm->events_cleared);
@@ -505,6 +511,7 @@ int intent_stage_write(struct intent *bm, s64 offset, unsigned int nr)
 	struct intent_write *wr = batch->wr;
 	struct blk_plug plug;
 	unsigned int i, j;
+	int err;
 
 	lockdep_assert_held(&bm->io_mutex);
 
@@ -525,7 +532,8 @@ int intent_stage_write(struct intent *bm, s64 offset, unsigned int nr)
 		}
 	}
 	blk_finish_plug(&plug);
-	return batch_wait(bm, batch);
+	err = batch_wait(bm, batch);
+	return wr == batch->wr ? -EIO : err;
 }
 
 /**

@@ -150,6 +150,23 @@ u64 member_events(const struct md_rdev *rdev)
 	return md_event(page_address(rdev->sb_page));
 }
 
+/**
+ * member_csum() - the checksum of a member's superblock
+ * @rdev:	the member
+ *
+ * Return: as the member has it, or is about to have it
+ */
+u32 member_csum(const struct md_rdev *rdev)
+{
+	const struct mdp_superblock_1 *sb;
+
+	if (rdev->mddev->major_version != 1 || rdev->mddev->external ||
+	    !rdev->sb_page)
+		return 0;
+	sb = page_address(rdev->sb_page);
+	return le32_to_cpu(sb->sb_csum);
+}
+
 /* Where a table could lie on a member, in sectors from its superblock. */
 static void table_room(const struct intent *bm, const struct md_rdev *rdev,
 		       s64 *start, s64 *end)
@@ -172,7 +189,7 @@ static void table_room(const struct intent *bm, const struct md_rdev *rdev,
 		/* data, table, bitmap and log, superblock */
 		*start = (s64)(rdev->data_offset + mddev->dev_sectors) -
 			 (s64)rdev->sb_start;
-		*end = bitmap;
+		*end = min(bitmap, 0LL);
 		if (log < 0)
 			*end = min(*end, log);
 	}
@@ -232,8 +249,10 @@ static u32 map_block(const struct maps *maps, int nr, unsigned long block)
 
 static bool table_read_block(struct intent *bm, struct md_rdev *rdev, u32 block)
 {
-	return sync_page_io(rdev, bm->maps->offset + block * TABLE_BLOCK_SECTORS,
-			    TABLE_BLOCK, bm->stage[0], REQ_OP_READ, true);
+	s64 sector = bm->maps->offset + (s64)block * TABLE_BLOCK_SECTORS;
+
+	return sync_page_io(rdev, sector, TABLE_BLOCK, bm->stage[0],
+			    REQ_OP_READ, true);
 }
 
 static bool table_source(const struct intent *bm, const struct md_rdev *rdev)
@@ -242,22 +261,21 @@ static bool table_source(const struct intent *bm, const struct md_rdev *rdev)
 	       !test_bit(Faulty, &rdev->flags) && table_fits(bm, rdev);
 }
 
-/* Take what is good in @block of entry @nr; returns true if that is all. */
-static bool block_take(struct maps *maps, int nr, unsigned long block, u8 *good)
+/* Take what is good in @block of entry @nr; returns which of its sectors. */
+static u8 block_take(struct maps *maps, int nr, unsigned long block)
 {
 	const struct table_sector *s = page_address(maps->bm->stage[0]);
 	struct map *map = &maps->map[nr];
 	u32 i, index, bit;
+	u8 good = 0;
 
 	for (i = 0; i < TABLE_BLOCK_SECTORS; i++, s++) {
-		if (*good & 1U << i)
-			continue;
 		index = block * TABLE_BLOCK_SECTORS + i;
 		if (le32_to_cpu(s->crc) !=
 		    table_sector_crc(s, maps->bm->mddev->uuid, &map->entry,
 				     maps->grain_shift, index))
 			continue;
-		*good |= 1U << i;
+		good |= 1U << i;
 		for (bit = 0; bit < TABLE_SECTOR_GRAINS; bit++) {
 			unsigned long grain =
 				(unsigned long)index * TABLE_SECTOR_GRAINS + bit;
@@ -267,7 +285,7 @@ static bool block_take(struct maps *maps, int nr, unsigned long block, u8 *good)
 				__set_bit(grain, map->bits);
 		}
 	}
-	return *good == 0xff;
+	return good;
 }
 
 static void sector_lost(struct maps *maps, int nr, u32 index)
@@ -292,11 +310,11 @@ static unsigned int map_read(struct intent *bm, int nr)
 	for (block = 0; block < maps->blocks; block++) {
 		u8 good = 0;
 
+		/* after a crash they may differ; a bit too many does no harm */
 		rdev_for_each(rdev, bm->mddev)
 			if (table_source(bm, rdev) &&
-			    table_read_block(bm, rdev, map_block(maps, nr, block)) &&
-			    block_take(maps, nr, block, &good))
-				break;
+			    table_read_block(bm, rdev, map_block(maps, nr, block)))
+				good |= block_take(maps, nr, block);
 		for (i = 0; i < TABLE_BLOCK_SECTORS; i++) {
 			if (good & 1U << i)
 				continue;
@@ -373,8 +391,6 @@ void table_read(struct intent *bm)
 /* Write @nr blocks from the stage to the table on all members. */
 static int table_write(struct intent *bm, u32 block, unsigned int nr)
 {
-	lockdep_assert_held(&bm->io_mutex);
-
 	return intent_stage_write(bm, bm->maps->offset +
 				  (s64)block * TABLE_BLOCK_SECTORS, nr);
 }
@@ -406,8 +422,10 @@ static void block_stage(struct maps *maps, int nr, unsigned long block,
 
 /**
  * table_write_map() - write those blocks of a map that have changed
- * @bm:	the engine; tick_mutex and io_mutex are held
+ * @bm:	the engine; tick_mutex is held
  * @nr:	entry of the map
+ *
+ * Requests that wait for a commit get their turn between the batches.
  *
  * Return: 0 if every member that is not Faulty has them, else -EIO
  */
@@ -424,12 +442,14 @@ int table_write_map(struct intent *bm, int nr)
 	     block < maps->blocks;
 	     block = find_next_bit(map->stale, maps->blocks, block)) {
 		first = block;
+		mutex_lock(&bm->io_mutex);
 		while (block < maps->blocks && block - first < INTENT_BATCH &&
 		       test_bit(block, map->stale)) {
 			block_stage(maps, nr, block, bm->stage[block - first]);
 			block++;
 		}
 		err = table_write(bm, map_block(maps, nr, first), block - first);
+		mutex_unlock(&bm->io_mutex);
 		if (err)
 			return err;
 		bitmap_clear(map->stale, first, block - first);
