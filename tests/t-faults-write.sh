@@ -1,6 +1,7 @@
 #!/bin/bash
 # about: failed writes and flushes: the member fails, nothing acknowledged is lost
-# timeout: 400
+# timeout: 600
+# shellcheck disable=SC2119,SC2317 # load_ours needs no parameters; thawed calls ok
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-faults.sh"
 

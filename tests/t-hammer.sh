@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: five minutes of verified load while members fail, leave and come back
-# timeout: 900
+# timeout: 600
 # For longer, or to repeat a run (the order of events is the seed's, their time
 # is not):
 #	scripts/machine run --timeout 90000 -- \

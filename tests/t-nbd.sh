@@ -1,6 +1,7 @@
 #!/bin/bash
 # about: a network disk that dies, hangs or is disconnected under load
-# timeout: 400
+# timeout: 600
+# shellcheck disable=SC2119 # load_ours needs no parameters
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-faults.sh"
 
