@@ -8,7 +8,7 @@
 #include <linux/types.h>
 
 /*
- * The classic write-intent bitmap, version 4, as mdadm's bitmap.h and md core
+ * The classic write-intent bitmap, version 4, as mdadm and md core
  * define it: this header, then one bit for each chunk, least significant bit
  * of the first byte first.
  *
