@@ -1081,9 +1081,15 @@ int maps_commit(struct intent *bm)
 
 	lockdep_assert_held(&bm->tick_mutex);
 
-	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++)
-		if (maps->map[nr].bits)
-			err = table_write_map(bm, nr);
+	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+
+		if (!map->bits || bitmap_empty(map->stale, maps->blocks))
+			continue;
+		/* with a new header, an old copy of the table is known as such */
+		maps->dirty = true;
+		err = table_write_map(bm, nr);
+	}
 	if (err || !maps->dirty)
 		return err;
 

@@ -15,7 +15,8 @@
  * bits set in the bitmap; when a member is being recovered its map only shrinks,
  * after the member was flushed. An old sector and a new one are both right.
  * Entries come and go with a header, of which there are two in turn; the stamp
- * in the bitmap superblock decides.
+ * in the bitmap superblock decides. Each change of a map ends with a header of
+ * the next generation, so that an old copy of the table does not pass for this.
  *
  * Context: sleeps. Locks: intent.tick_mutex for the maps, intent.io_mutex for
  * the stage and for writing.
