@@ -853,9 +853,8 @@ static int intent_create(struct mddev *mddev, int slot)
 	intent_image_read(bm);
 	intent_unseal(bm);
 	intent_adopt(bm);
-	/* a bitmap that mdadm has just made is no reason to doubt the data */
-	bm->suspect = !mddev->pers &&
-		      ((sb.events && le64_to_cpu(sb.events) < mddev->events) ||
+	bm->suspect = !intent_fresh(bm) &&
+		      (le64_to_cpu(sb.events) < mddev->events ||
 		       intent_members_disagree(mddev));
 	intent_publish(mddev, bm);
 	return 0;

@@ -172,6 +172,7 @@ struct intent {
 /* superblock.c */
 int intent_super_load(struct mddev *mddev, struct intent_super *sb);
 void intent_super_fill(struct intent *bm);
+bool intent_fresh(const struct intent *bm);
 void intent_image_read(struct intent *bm);
 int __must_check intent_pages_write(struct intent *bm, unsigned long first,
 				    unsigned int nr, blk_opf_t opf);

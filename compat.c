@@ -295,9 +295,14 @@ static ssize_t metadata_store(struct mddev *mddev, const char *buf, size_t len)
 /* Bits are cleared whenever that is safe; there is nothing to be set. */
 static ssize_t can_clear_show(struct mddev *mddev, char *page)
 {
-	if (!mddev->bitmap)
-		return sysfs_emit(page, "\n");
-	return sysfs_emit(page, "%s\n", mddev->degraded ? "false" : "true");
+	const struct intent *bm;
+	bool can;
+
+	spin_lock(&mddev->lock);
+	bm = mddev->bitmap;
+	can = bm && (bm->maps || !mddev->degraded);
+	spin_unlock(&mddev->lock);
+	return sysfs_emit(page, "%s\n", !bm ? "" : can ? "true" : "false");
 }
 
 static ssize_t max_backlog_used_show(struct mddev *mddev, char *page)

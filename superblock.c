@@ -288,6 +288,18 @@ static bool image_read_page(struct intent *bm, unsigned long nr, u32 sources,
 }
 
 /**
+ * intent_fresh() - has mdadm just made this bitmap?
+ * @bm:	the engine, as it was loaded
+ *
+ * Then all bits are set, its event count is 0, and that is no reason to doubt
+ * the data: either the array is new as well, or it is running.
+ */
+bool intent_fresh(const struct intent *bm)
+{
+	return bm->mddev->pers || (!bm->super->events && bm->mddev->events <= 1);
+}
+
+/**
  * intent_image_read() - read the bits when an array starts
  * @bm:	the engine; @bm->super is filled in, its bits are zero
  *
@@ -309,10 +321,10 @@ void intent_image_read(struct intent *bm)
 		stale = true;
 	if (stale)
 		bm->events_cleared = mddev->events;
-	if (stale && !mddev->pers)
-		pr_warn("md-raid1: %s: bitmap is out of date (%llu < %llu), every chunk counts as changed\n",
+	if (stale && !intent_fresh(bm))
+		pr_warn("md-raid1: %s: bitmap is out of date (as of event %llu, state %x; the array is at %llu), every chunk counts as changed\n",
 			mdname(mddev), le64_to_cpu(bm->super->events),
-			mddev->events);
+			le32_to_cpu(bm->super->state), mddev->events);
 
 	for (nr = 0; nr < bm->pages; nr++) {
 		unsigned int skip = nr ? 0 : sizeof(*bm->super);

@@ -9,6 +9,7 @@ a=${m[0]} b=${m[1]}
 bm=/sys/block/md0/md/bitmap
 dirty() { echo "$(bitmap_dirty "$a") $(bitmap_dirty "$b")"; }
 clean() { [ "$(dirty)" = "0 0" ]; }
+clean_on() { [ "$(bitmap_dirty "$1")" = 0 ]; }
 put() { dd if=/dev/zero of=/dev/md0 bs=4k count=1 seek=$(($1 / 4)) oflag=direct conv=notrunc status=none; }
 
 for chunk in 4K 64K 1M 64M; do
@@ -45,13 +46,28 @@ for chunk in 4K 64K 1M 64M; do
 	mdadm --quiet --zero-superblock "$a" "$b"
 done
 
-note "bits stay while a member is away, and go when it is back"
+note "bits go though a member is away: what it lacks is in its map"
 mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --delay=1 --size=24M --assume-clean -n 2 "$a" "$b"
 assert_eq "$(cat $bm/time_base)" 1 "delay, from --delay"
 echo 0.1 >$bm/time_base
 assert_eq "$(cat $bm/can_clear)" true
 wait_for 10 clean
-mdadm --quiet /dev/md0 --fail "$b" --remove "$b" 
+mdadm --quiet /dev/md0 --fail "$b" --remove "$b"
+fill /dev/md0 1 0 640
+wait_for 10 clean_on "$a"
+assert_match "$(cat $bm/members)" " absent [0-9-]+ $((640 * 1024))\$" "what the member lacks"
+mdadm --quiet /dev/md0 --re-add "$b"
+wait_letters /dev/md0 UU
+wait_for 10 clean
+assert_same "$a" "$b"
+md_stop /dev/md0
+mdadm --quiet --zero-superblock "$a" "$b"
+
+note "metadata 0.90 has no room for maps: bits stay until it is back"
+mdcreate /dev/md0 --metadata=0.90 --bitmap=internal --bitmap-chunk=64K --delay=1 --size=24M --assume-clean -n 2 "$a" "$b"
+echo 0.1 >$bm/time_base
+wait_for 10 clean
+mdadm --quiet /dev/md0 --fail "$b" --remove "$b"
 assert_eq "$(cat $bm/can_clear)" false
 fill /dev/md0 1 0 640
 sleep 2
@@ -60,7 +76,12 @@ mdadm --quiet /dev/md0 --re-add "$b"
 wait_letters /dev/md0 UU
 wait_for 10 clean
 assert_same "$a" "$b"
+md_stop /dev/md0
+mdadm --quiet --zero-superblock "$a" "$b"
 
+mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --delay=1 --size=24M --assume-clean -n 2 "$a" "$b"
+echo 0.1 >$bm/time_base
+wait_for 10 clean
 note "bitmap_set_bits"
 echo 100 >$bm/time_base
 md_attr /dev/md0 bitmap_set_bits "10-19 30"
@@ -81,7 +102,7 @@ note "attributes"
 refused() { # ATTR VALUE
 	if md_attr /dev/md0 "$@" 2>/dev/null; then fail "took '$2' as $1"; fi
 }
-assert_eq "$(cd $bm && echo *)" "backlog can_clear chunksize location max_backlog_used metadata space time_base" attributes
+assert_eq "$(cd $bm && echo *)" "backlog can_clear chunksize location max_backlog_used members metadata space time_base" attributes
 assert_eq "$(cat $bm/location)" +8 location
 assert_eq "$(cat $bm/metadata)" internal metadata
 assert_eq "$(cat $bm/backlog)" 0 backlog
