@@ -12,7 +12,7 @@ sync_speed 100000 1000000
 
 create() { # metadata, chunk, slots, members...
 	local dev
-	for dev in "${m[@]}"; do blkdiscard "$dev"; done
+	for dev in "${m[@]}"; do blkdiscard -f "$dev" 2>/dev/null; done
 	# 1.0 keeps no room between data and superblock unless there is some left
 	mdcreate $md --metadata="$1" --bitmap=internal --bitmap-chunk="$2" \
 		--size=24M --assume-clean -n "$3" "${@:4}"
