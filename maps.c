@@ -53,6 +53,7 @@
  * change only through itself, and when members come or go.
  */
 #include <linux/bitmap.h>
+#include <linux/random.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -1144,6 +1145,8 @@ static bool maps_alloc(struct intent *bm)
 		kfree(maps);
 		return false;
 	}
+	/* so that a table of former times does not look like one of ours */
+	maps->generation = get_random_u32();
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)
 		maps->map[nr].slot = -1;
 	bm->maps = maps;
