@@ -67,6 +67,7 @@ struct layout {
 	typeof(&md_register_thread) md_register_thread;
 	typeof(&md_set_array_sectors) md_set_array_sectors;
 	typeof(&md_unregister_thread) md_unregister_thread;
+	typeof(&md_update_sb) md_update_sb;
 	typeof(&md_wait_for_blocked_rdev) md_wait_for_blocked_rdev;
 	typeof(&md_write_end) md_write_end;
 	typeof(&md_write_start) md_write_start;

@@ -1089,15 +1089,18 @@ static void events_confirm(struct r1_conf *conf)
 
 /*
  * md core goes on with an interrupted recovery where it was; but what a member
- * lacks may have grown anywhere.
+ * lacks may have grown anywhere. And it never takes back that copying had
+ * failed, and then refuses for good to change the bitmap.
  */
 static void recovery_rewind(struct r1_conf *conf)
 {
 	struct intent *bm = conf->intent;
 	int slot;
 
-	if (!bm || !bm->maps ||
-	    test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
+	if (test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
+		return;
+	clear_bit(MD_RECOVERY_ERROR, &conf->mddev->recovery);
+	if (!bm || !bm->maps)
 		return;
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
