@@ -151,9 +151,10 @@ event_check() {
 }
 event_bitmap() {
 	bitmap=none
-	mdadm --quiet --grow $md --bitmap=none
+	# md core refuses while anything is due, however small
+	wait_for $patience mdadm --quiet --grow $md --bitmap=none
 	event_dies "$1"
-	mdadm --quiet --grow $md --bitmap=internal
+	wait_for $patience mdadm --quiet --grow $md --bitmap=internal
 	bitmap=internal
 	hurry
 }
