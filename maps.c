@@ -716,7 +716,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		return -ESTALE;
 	}
 	if (verdict == BY_MAP)
-		pr_info("md-raid1: %s: %pg returns as of event %llu, at least %llu bytes to copy\n",
+		pr_info("md-raid1: %s: %pg returns as of event %llu, its map has %llu bytes\n",
 			name, rdev->bdev, events, map_bytes(bm->maps, *found));
 	else
 		pr_info("md-raid1: %s: %pg joins as of event %llu, everything is to be copied: nothing is known of it\n",

@@ -677,10 +677,13 @@ static void sync_finish(struct r1_conf *conf)
 static void sync_checkpoint(struct r1_sync *sync, sector_t sector)
 {
 	struct mddev *mddev = sync->conf->mddev;
+	unsigned long interval = mddev->bitmap_info.daemon_sleep;
 
+	/* what was copied since is copied again if the member fails */
+	if (sync_by_map(sync))
+		interval = min(interval, (unsigned long)HZ);
 	if (!sync->conf->intent || comparing(sync) ||
-	    time_before(jiffies, sync->checkpoint +
-			mddev->bitmap_info.daemon_sleep))
+	    time_before(jiffies, sync->checkpoint + interval))
 		return;
 	wait_event(mddev->recovery_wait,
 		   !atomic_read(&mddev->recovery_active));
