@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""Reads and spoils tables of member maps (maps.h) on members, for tests.
+
+usage: maps-tool.py info FILE		geometry and entries
+       maps-tool.py at FILE WHAT	byte offset: stamp, table, header (the one
+					that counts), other (the other one),
+					map UUID (of that entry), end
+       maps-tool.py save FILE OUT	copy of the whole table, to put it back
+       maps-tool.py load FILE IN
+       maps-tool.py flip FILE OFFSET	one bit of the byte there
+       maps-tool.py zero FILE OFFSET LENGTH
+FILE may be several: FILE,FILE...
+"""
+import os
+import struct
+import sys
+
+MAGIC = 0xa92b4efc
+STAMP_AT = 136
+
+
+class Table:
+    def __init__(self, name):
+        self.f = open(name, "r+b", buffering=0)
+        size = os.fstat(self.f.fileno()).st_size
+        for at in (4096, 0, (size // 512 - 16 & ~7) * 512):
+            sb = self.read(at, 4096)
+            if struct.unpack_from("<I", sb)[0] == MAGIC:
+                break
+        else:
+            sys.exit("no md superblock")
+        self.sb_at = at
+        self.bitmap_at = at + 512 * struct.unpack_from("<i", sb, 96)[0]
+        self.stamp_at = self.bitmap_at + STAMP_AT
+        (magic, _, self.generation, self.floor, offset, sectors, self.shift,
+         self.quota) = struct.unpack("<IIQQiIII", self.read(self.stamp_at, 40))
+        if magic != 0x4d31524d:
+            sys.exit("no stamp")
+        self.table_at = at + 512 * offset
+        self.size = 512 * sectors
+        self.header_at = self.table_at + 4096 * (self.generation % 2)
+        self.other_at = self.table_at + 4096 * (1 - self.generation % 2)
+        h = self.read(self.header_at, 4096)
+        (self.blocks,) = struct.unpack_from("<I", h, 32)
+        self.entries = {}
+        for nr in range(16):
+            e = h[128 + nr * 64:192 + nr * 64]
+            if e[48] & 1:
+                self.entries[e[:16].hex() if e[48] & 2 else "unknown"] = \
+                    (nr,) + struct.unpack_from("<QQQ", e, 16)
+
+    def read(self, at, size):
+        return os.pread(self.f.fileno(), size, at)
+
+    def write(self, at, data):
+        os.pwrite(self.f.fileno(), data, at)
+
+    def at(self, what, uuid=None):
+        if what == "map":
+            return self.table_at + 4096 * (2 + self.entries[uuid][0] * self.blocks)
+        return {"stamp": self.stamp_at, "table": self.table_at, "header": self.header_at,
+                "other": self.other_at, "end": self.table_at + self.size}[what]
+
+
+def main(cmd, name, *args):
+    t = Table(name)
+    if cmd == "info":
+        print("generation %d, floor %d, %d bytes at %d, grain shift %d, quota %d, blocks %d" %
+              (t.generation, t.floor, t.size, t.table_at, t.shift, t.quota, t.blocks))
+        for uuid, e in t.entries.items():
+            print("%s: entry %d, events %d %d, left %d" % (uuid, *e))
+    elif cmd == "at":
+        print(t.at(*args))
+    elif cmd == "save":
+        with open(args[0], "wb") as f:
+            f.write(t.read(t.table_at, t.size))
+    elif cmd == "load":
+        with open(args[0], "rb") as f:
+            t.write(t.table_at, f.read())
+    elif cmd == "flip":
+        at = int(args[0])
+        (old,) = t.read(at, 1)
+        t.write(at, bytes([old ^ 1 << at % 8]))
+    elif cmd == "zero":
+        t.write(int(args[0]), bytes(int(args[1])))
+    else:
+        sys.exit(__doc__)
+
+
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
+for each in sys.argv[2].split(","):
+    main(sys.argv[1], each, *sys.argv[3:])
