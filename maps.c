@@ -96,12 +96,31 @@ static void map_free(struct maps *maps, struct map *map)
 	map->slot = -1;
 }
 
+/* What is recent, and not in the map of an absent member yet, in grains. */
+static unsigned long map_unfed(const struct maps *maps, const struct map *map)
+{
+	unsigned int diff = maps->grain_shift - maps->recent_shift;
+	unsigned long bit, last = ULONG_MAX, unfed = 0;
+
+	if (map->slot >= 0)
+		return 0;
+	for_each_set_bit(bit, maps->recent,
+			 bits_for(maps->bm, maps->recent_shift)) {
+		if (bit >> diff != last && !test_bit(bit >> diff, map->bits))
+			unfed++;
+		last = bit >> diff;
+	}
+	return unfed;
+}
+
+/* What a member lacks. */
 static u64 map_bytes(const struct maps *maps, const struct map *map)
 {
-	u64 bytes = (u64)bitmap_weight(map->bits, maps->grains) <<
-		    (maps->grain_shift + 9);
+	u64 grains = bitmap_weight(map->bits, maps->grains) +
+		     map_unfed(maps, map);
 
-	return min_t(u64, bytes, (u64)maps_size(maps->bm) << 9);
+	return min_t(u64, grains << (maps->grain_shift + 9),
+		     (u64)maps_size(maps->bm) << 9);
 }
 
 static unsigned int maps_used(const struct maps *maps)
@@ -716,7 +735,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		return -ESTALE;
 	}
 	if (verdict == BY_MAP)
-		pr_info("md-raid1: %s: %pg returns as of event %llu, its map has %llu bytes\n",
+		pr_info("md-raid1: %s: %pg returns as of event %llu, %llu bytes to copy\n",
 			name, rdev->bdev, events, map_bytes(bm->maps, *found));
 	else
 		pr_info("md-raid1: %s: %pg joins as of event %llu, everything is to be copied: nothing is known of it\n",
