@@ -477,6 +477,8 @@ class Sequence:
             self.compare("the array", at, buf[:], want[at:at + (1 << 20)])
         if not calm:
             return
+        # Asked in this order: a bit that is clear has been told to the maps.
+        bits = self.bits()
         lines = {}
         if self.ours:
             for line in get(SYS + "bitmap/members").splitlines():
@@ -489,7 +491,6 @@ class Sequence:
             f = lines.get(m.uuid())
             if not f:
                 continue
-            bits = self.bits()
             if m.lacks is not None and int(f[3]) > len(m.lacks) * BLOCK:
                 raise Wrong("%s is said to lack %s bytes, it is %d blocks at most" %
                             (m.name, f[3], len(m.lacks)))
