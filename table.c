@@ -256,10 +256,12 @@ static bool table_read_block(struct intent *bm, struct md_rdev *rdev, u32 block)
 			    REQ_OP_READ, true);
 }
 
+/* A member that is one event behind, as md core allows, has an older table. */
 static bool table_source(const struct intent *bm, const struct md_rdev *rdev)
 {
 	return rdev->raid_disk >= 0 && test_bit(In_sync, &rdev->flags) &&
-	       !test_bit(Faulty, &rdev->flags) && table_fits(bm, rdev);
+	       !test_bit(Faulty, &rdev->flags) && table_fits(bm, rdev) &&
+	       member_events(rdev) == bm->mddev->events;
 }
 
 /* Take what is good in @block of entry @nr; returns which of its sectors. */
