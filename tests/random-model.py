@@ -236,6 +236,7 @@ class Sequence:
         self.flying = {}
         for i, data in new.items():
             self.image[i * BLOCK:(i + 1) * BLOCK] = data
+            self.unsure.pop(i, None)
         self.recent.update(new)
         for m in self.members:
             if m.lacks is not None:
@@ -431,11 +432,12 @@ class Sequence:
         time.sleep(0.02)
         fresh = self.insync()
         flying = dict(self.flying)
+        unsure = dict(self.unsure)
         image = bytearray(self.image)
-        # Between the two lines above a write may have ended.
+        # Between the lines above a write may have ended.
         for block, data in flying.items():
             old = bytes(image[block * BLOCK:(block + 1) * BLOCK])
-            self.unsure[block] = {old, data}
+            unsure[block] = unsure.get(block, set()) | {old, data}
         for m in self.members:
             run("cp", "--sparse=always", m.file, m.file + ".cut")
         for m in order:
@@ -452,13 +454,16 @@ class Sequence:
             os.unlink(m.file + ".cut")
             m.count = None
         self.image = image
+        self.unsure = unsure
         self.recent.update(flying)
         self.fresh = fresh
         if self.rng.random() < 0.15:
             self.swap()
         self.assemble()
-        # What was not acknowledged is there or not, but from now on it stays.
-        # (Before the resync is through, only the array is asked, not members.)
+
+    def make_sure(self):
+        """What a crash left open is decided when the resync has been there: a
+        member that fails before may take the only copy with it."""
         for block, may in self.unsure.items():
             buf = mmap.mmap(-1, BLOCK)
             os.preadv(self.fd, [buf], block * BLOCK)
@@ -470,6 +475,7 @@ class Sequence:
     def verify(self, calm=True):
         if calm:
             self.calm()
+            self.make_sure()
         want = bytes(self.image)
         buf = mmap.mmap(-1, 1 << 20)
         for at in range(0, SIZE, 1 << 20):
