@@ -8,7 +8,7 @@ export KDIR MD_HEADERS MD_MOD VMLINUX
 
 kbuild = $(MAKE) -C "$(KDIR)" M="$(CURDIR)"
 
-.PHONY: modules check install modules_install clean help test demo bench machine
+.PHONY: modules check install modules_install clean help test test-long demo bench machine
 
 modules:
 	@command -v python3 >/dev/null || \
@@ -35,6 +35,9 @@ clean:
 test:
 	@tests/run $(T)
 
+test-long:
+	@tests/run --long $(T)
+
 demo bench:
 	@scripts/$@
 
@@ -47,6 +50,7 @@ help:
 	@echo 'make install          install it below /lib/modules, in extra/'
 	@echo 'make clean            remove what was built'
 	@echo 'make test [T=NAME]    run the tests, or one of them, in test machines'
+	@echo 'make test-long        run those that take long, or one of them (T=NAME)'
 	@echo 'make demo             show the module at work in a test machine'
 	@echo 'make bench            measure it in a test machine'
 	@echo 'make machine          open a shell in a test machine'
