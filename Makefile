@@ -6,9 +6,12 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 # The scripts look for the other files by themselves, if these are empty.
 export KDIR MD_HEADERS MD_MOD VMLINUX
 
+# The kernel of the test machines: see scripts/machine.
+on = $(if $(KERNEL),-k $(KERNEL))
+
 kbuild = $(MAKE) -C "$(KDIR)" M="$(CURDIR)"
 
-.PHONY: modules check install modules_install clean help test test-long demo bench machine
+.PHONY: modules check install modules_install clean help test test-long test-debug demo bench machine
 
 modules:
 	@command -v python3 >/dev/null || \
@@ -33,10 +36,13 @@ clean:
 	rm -rf .md-headers
 
 test:
-	@tests/run $(T)
+	@tests/run $(on) $(T)
 
 test-long:
-	@tests/run --long $(T)
+	@tests/run $(on) --long $(T)
+
+test-debug:
+	@tests/run --debug $(T)
 
 demo bench:
 	@scripts/$@
@@ -51,9 +57,13 @@ help:
 	@echo 'make clean            remove what was built'
 	@echo 'make test [T=NAME]    run the tests, or one of them, in test machines'
 	@echo 'make test-long        run those that take long, or one of them (T=NAME)'
+	@echo 'make test-debug       run them on kernels that look for mistakes; takes hours'
 	@echo 'make demo             show the module at work in a test machine'
 	@echo 'make bench            measure it in a test machine'
 	@echo 'make machine          open a shell in a test machine'
+	@echo
+	@echo 'KERNEL=NAME           for make test, test-long: which kernel the machines have;'
+	@echo '                      scripts/machine -h tells what there is to choose from'
 	@echo
 	@echo 'Where things are, if not where they are looked for:'
 	@echo 'KDIR=DIR              build directory of the kernel to build for'

@@ -1,6 +1,7 @@
 #!/bin/bash
 # about: the build takes no headers but the kernel's own, and says what it lacks
 # timeout: 600
+# kernel: stable
 # where: host
 set -euo pipefail
 

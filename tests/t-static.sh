@@ -1,6 +1,7 @@
 #!/bin/bash
 # about: no complaint of the compiler, sparse, checkpatch or shellcheck
 # timeout: 600
+# kernel: stable
 # where: host
 set -euo pipefail
 
