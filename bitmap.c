@@ -38,6 +38,10 @@
  *   NEED says that the chunk has to be copied, SYNC that this has begun. Either
  *   keeps it from becoming IDLE.
  *
+ *   AHEAD marks a hot chunk half way through those whose bits a stream of writes
+ *   has set in advance. These are hot though nothing was written there yet; the
+ *   write that set them answers for them like for its own.
+ *
  * How the engine knows that no write is under way without counting them: each
  * request is a reader of r1_conf.srcu from before it looks at the state until
  * its last member I/O has ended. Aging takes HOT away and then starts a grace
@@ -65,6 +69,14 @@
 #define IDLE	0x08	/* nobody has written to it for a whole grace period */
 #define NEED	0x10	/* has to be copied */
 #define SYNC	0x20	/* is being copied */
+#define AHEAD	0x40	/* a stream that gets here has more bits set in advance */
+
+/* How much of a stream's future has its bits set, once it is how long. */
+#define AHEAD_SECTORS	(16UL << 11)
+#define AHEAD_BEGIN	(1UL << 11)
+
+/* Writes that set bits may have to wait for so many others to be cleared. */
+#define CLEAR_AT_ONCE	64
 
 #define SUPER_BITS	(sizeof(struct intent_super) * 8)
 #define PAGE_BITS	(PAGE_SIZE * 8)
@@ -92,6 +104,24 @@ static void page_chunks(const struct intent *bm, unsigned long nr,
 	*end = min((nr + 1) * PAGE_BITS - SUPER_BITS, bm->chunks);
 }
 
+/* The next chunk from @chunk on that is not clean, or @end. */
+static unsigned long busy_chunk(const struct intent *bm, unsigned long chunk,
+				unsigned long end)
+{
+	while (chunk < end && !READ_ONCE(bm->state[chunk])) {
+		bool eight = !(chunk % 8) && end - chunk >= 8 &&
+			     !READ_ONCE(*(u64 *)&bm->state[chunk]);
+
+		chunk += eight ? 8 : 1;
+	}
+	return chunk;
+}
+
+#define for_each_busy_chunk(bm, chunk, end)		\
+	for (chunk = busy_chunk(bm, chunk, end);	\
+	     chunk < (end);				\
+	     chunk = busy_chunk(bm, chunk + 1, end))
+
 /* Replace the state of a chunk unless one of @unless is in it. */
 static bool state_change(u8 *state, u8 clear, u8 set, u8 unless)
 {
@@ -104,7 +134,10 @@ static bool state_change(u8 *state, u8 clear, u8 set, u8 unless)
 	return true;
 }
 
-/* The way of most writes: true if the chunk's bit is safe, and now hot. */
+/*
+ * The way of most writes: true if the chunk's bit is safe, and now hot, and
+ * there is nothing else to do.
+ */
 static bool chunk_enter(struct intent *bm, unsigned long chunk)
 {
 	u8 *state = &bm->state[chunk];
@@ -113,10 +146,10 @@ static bool chunk_enter(struct intent *bm, unsigned long chunk)
 	do {
 		if ((old & (SET | SAFE)) != (SET | SAFE))
 			return false;
-		if (old & HOT)
+		if ((old & (HOT | AHEAD)) == HOT)
 			return true;
-	} while (!try_cmpxchg(state, &old, (old | HOT) & ~IDLE));
-	return true;
+	} while (!try_cmpxchg(state, &old, (old | HOT) & ~(IDLE | AHEAD)));
+	return !(old & AHEAD);
 }
 
 /* Set a chunk's bit in the image, to be written with the next commit. */
@@ -137,31 +170,73 @@ static void chunk_set(struct intent *bm, unsigned long chunk, u8 also)
 	spin_unlock(&page->lock);
 }
 
+/* How many chunks before @chunk were written without a gap; not over @most. */
+static unsigned int chunks_behind(struct intent *bm, unsigned long chunk,
+				  unsigned int most)
+{
+	unsigned int run = 0;
+
+	most = min(most, chunk);
+	while (run < most &&
+	       READ_ONCE(bm->state[chunk - run - 1]) & HOT &&
+	       maps_chunk_written(bm, chunk - run - 1))
+		run++;
+	return run;
+}
+
+/*
+ * Each write of a stream would have to wait for a commit. So as many chunks as
+ * were written before it are set behind it, as if the write went there as well.
+ * Half way through, a write has the next ones set; those that come after it need
+ * not wait any more. Returns how many.
+ */
+static unsigned int chunks_ahead(struct intent *bm, unsigned long first,
+				 unsigned long last)
+{
+	unsigned int most = min(AHEAD_SECTORS >> bm->chunk_shift,
+				bm->chunks - 1 - last);
+	unsigned int nr, ahead;
+
+	/* without maps, bits may have to stay for long */
+	if (!bm->maps || !most)
+		return 0;
+	ahead = chunks_behind(bm, first, most);
+	if (ahead < 2 || ahead < AHEAD_BEGIN >> bm->chunk_shift)
+		return 0;
+	for (nr = 1; nr <= ahead; nr++)
+		if (!chunk_enter(bm, last + nr))
+			chunk_set(bm, last + nr, HOT);
+	state_change(&bm->state[last + (ahead + 1) / 2], 0, AHEAD, 0);
+	return ahead;
+}
+
 /**
  * intent_begin() - announce a write
- * @bm:		the engine
- * @sector:	first sector of the write
- * @sectors:	its length, not 0
+ * @bm:	the engine
+ * @io:	the write
  *
  * Context: may sleep; the caller is a reader of r1_conf.srcu and stays one
  * until the write has ended on every member.
  * Return: true if the write may start. If false, it must be handed to
  * intent_enqueue(), which starts it.
  */
-bool intent_begin(struct intent *bm, sector_t sector, unsigned int sectors)
+bool intent_begin(struct intent *bm, struct r1_io *io)
 {
-	unsigned long chunk = chunk_of(bm, sector);
-	unsigned long last = chunk_of(bm, sector + sectors - 1);
+	unsigned long first = chunk_of(bm, io->sector);
+	unsigned long last = chunk_of(bm, io->sector + io->sectors - 1);
+	unsigned long chunk;
 	bool ready = true;
 
-	for (; chunk <= last; chunk++) {
+	for (chunk = first; chunk <= last; chunk++) {
 		if (chunk_enter(bm, chunk))
 			continue;
 		chunk_set(bm, chunk, HOT);
 		ready = false;
 	}
+	if (!ready)
+		io->ahead = chunks_ahead(bm, first, last);
 	if (bm->maps)
-		maps_written(bm, sector, sectors);
+		maps_written(bm, io->sector, io->sectors);
 	return ready;
 }
 
@@ -263,7 +338,7 @@ static void chunks_safe(struct intent *bm, const struct r1_io *io)
 	unsigned long chunk = chunk_of(bm, io->sector);
 	unsigned long last = chunk_of(bm, io->sector + io->sectors - 1);
 
-	for (; chunk <= last; chunk++)
+	for (; chunk <= last + io->ahead; chunk++)
 		state_change(&bm->state[chunk], 0, SAFE, SAFE);
 }
 
@@ -326,15 +401,16 @@ static bool age_mark(struct intent *bm)
 		if (!READ_ONCE(bm->page[nr].set))
 			continue;
 		page_chunks(bm, nr, &chunk, &end);
-		for (; chunk < end; chunk++) {
+		for_each_busy_chunk(bm, chunk, end) {
 			u8 *state = &bm->state[chunk];
 			u8 old = READ_ONCE(*state);
 
 			if (!(old & SAFE))
 				continue;
 			if (old & HOT)
-				state_change(state, HOT, 0, 0);
-			else if (state_change(state, 0, IDLE, NEED | SYNC | HOT))
+				state_change(state, HOT | AHEAD, 0, 0);
+			else if (state_change(state, AHEAD, IDLE,
+					      NEED | SYNC | HOT))
 				idle = true;
 		}
 		cond_resched();
@@ -351,11 +427,35 @@ static void age_feed(struct intent *bm)
 		if (!READ_ONCE(bm->page[nr].set))
 			continue;
 		page_chunks(bm, nr, &chunk, &end);
-		for (; chunk < end; chunk++)
+		for_each_busy_chunk(bm, chunk, end)
 			if (READ_ONCE(bm->state[chunk]) == (SET | SAFE | IDLE))
 				maps_feed(bm, chunk);
 		cond_resched();
 	}
+}
+
+/* Clear some idle chunks of a page; returns where to go on. */
+static unsigned long clear_some(struct intent *bm, struct intent_page *page,
+				unsigned long chunk, unsigned long end)
+{
+	unsigned int left = CLEAR_AT_ONCE;
+
+	spin_lock(&page->lock);
+	for_each_busy_chunk(bm, chunk, end) {
+		u8 idle = SET | SAFE | IDLE;
+
+		if (!left--)
+			break;
+		if (!try_cmpxchg(&bm->state[chunk], &idle, 0))
+			continue;
+		__clear_bit_le(chunk + SUPER_BITS, bm->image);
+		maps_chunk_cleared(bm, chunk);
+		set_bit(PAGE_LAZY, &page->flags);
+		page->set--;
+		atomic_long_dec(&bm->total);
+	}
+	spin_unlock(&page->lock);
+	return chunk;
 }
 
 static void age_clear(struct intent *bm)
@@ -368,22 +468,10 @@ static void age_clear(struct intent *bm)
 		if (!READ_ONCE(page->set))
 			continue;
 		page_chunks(bm, nr, &chunk, &end);
-		for (; chunk < end; chunk++) {
-			u8 idle = SET | SAFE | IDLE;
-
-			if (READ_ONCE(bm->state[chunk]) != idle)
-				continue;
-			spin_lock(&page->lock);
-			if (try_cmpxchg(&bm->state[chunk], &idle, 0)) {
-				__clear_bit_le(chunk + SUPER_BITS, bm->image);
-				maps_chunk_cleared(bm, chunk);
-				set_bit(PAGE_LAZY, &page->flags);
-				page->set--;
-				atomic_long_dec(&bm->total);
-			}
-			spin_unlock(&page->lock);
+		while (chunk < end) {
+			chunk = clear_some(bm, page, chunk, end);
+			cond_resched();
 		}
-		cond_resched();
 	}
 }
 
@@ -560,7 +648,7 @@ void intent_sync_done(struct intent *bm, sector_t end, bool all)
 		if (!READ_ONCE(bm->page[nr].set))
 			continue;
 		page_chunks(bm, nr, &chunk, &chunks_end);
-		for (; chunk < chunks_end; chunk++) {
+		for_each_busy_chunk(bm, chunk, chunks_end) {
 			u8 *state = &bm->state[chunk];
 
 			/* all slots have got all: nothing is due any more */
@@ -614,7 +702,7 @@ void intent_member_joined(struct intent *bm)
 		if (!READ_ONCE(bm->page[nr].set))
 			continue;
 		page_chunks(bm, nr, &chunk, &end);
-		for (; chunk < end; chunk++)
+		for_each_busy_chunk(bm, chunk, end)
 			if (READ_ONCE(bm->state[chunk]) & SET)
 				state_change(&bm->state[chunk], IDLE, NEED, 0);
 		cond_resched();

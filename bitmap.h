@@ -188,8 +188,7 @@ unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);
 
 /* bitmap.c */
 extern struct bitmap_operations intent_ops;
-bool __must_check intent_begin(struct intent *bm, sector_t sector,
-			       unsigned int sectors);
+bool __must_check intent_begin(struct intent *bm, struct r1_io *io);
 void intent_enqueue(struct intent *bm, struct r1_io *io);
 bool intent_needed(struct intent *bm, sector_t sector, unsigned int sectors);
 bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run);

@@ -375,6 +375,24 @@ static void chunk_recent(const struct intent *bm, unsigned long chunk,
 	*end = min((chunk + 1) << diff, bits_for(bm, bm->maps->recent_shift));
 }
 
+/* Set or clear [@first, @end), while others do so with their own. */
+static void recent_change(struct maps *maps, unsigned long first,
+			  unsigned long end, bool set)
+{
+	while (first < end) {
+		unsigned long *word = &maps->recent[BIT_WORD(first)];
+		unsigned long mask = BITMAP_FIRST_WORD_MASK(first);
+		unsigned long next = round_down(first, BITS_PER_LONG) +
+				     BITS_PER_LONG;
+
+		if (next > end)
+			mask &= BITMAP_LAST_WORD_MASK(end);
+		if ((READ_ONCE(*word) & mask) != (set ? mask : 0))
+			set_mask_bits(word, mask, set ? mask : 0);
+		first = next;
+	}
+}
+
 /**
  * maps_written() - a write was announced
  * @bm:		the engine; intent_begin() has entered all chunks
@@ -385,13 +403,25 @@ static void chunk_recent(const struct intent *bm, unsigned long chunk,
  */
 void maps_written(struct intent *bm, sector_t sector, unsigned int sectors)
 {
-	struct maps *maps = bm->maps;
-	unsigned long bit = sector >> maps->recent_shift;
-	unsigned long last = (sector + sectors - 1) >> maps->recent_shift;
+	unsigned int shift = bm->maps->recent_shift;
 
-	for (; bit <= last; bit++)
-		if (!test_bit(bit, maps->recent))
-			set_bit(bit, maps->recent);
+	recent_change(bm->maps, sector >> shift,
+		      ((sector + sectors - 1) >> shift) + 1, true);
+}
+
+/**
+ * maps_chunk_written() - was all of a chunk written since its bit was set?
+ * @bm:		the engine, which has maps
+ * @chunk:	the chunk
+ *
+ * Context: any.
+ */
+bool maps_chunk_written(struct intent *bm, unsigned long chunk)
+{
+	unsigned long bit, end;
+
+	chunk_recent(bm, chunk, &bit, &end);
+	return find_next_zero_bit(bm->maps->recent, end, bit) >= end;
 }
 
 /**
@@ -406,9 +436,7 @@ void maps_chunk_cleared(struct intent *bm, unsigned long chunk)
 	if (!bm->maps)
 		return;
 	chunk_recent(bm, chunk, &first, &end);
-	for (first = find_next_bit(bm->maps->recent, end, first); first < end;
-	     first = find_next_bit(bm->maps->recent, end, first + 1))
-		clear_bit(first, bm->maps->recent);
+	recent_change(bm->maps, first, end, false);
 }
 
 /**
@@ -423,8 +451,7 @@ void maps_chunk_changed(struct intent *bm, unsigned long chunk)
 	if (!bm->maps)
 		return;
 	chunk_recent(bm, chunk, &first, &end);
-	for (; first < end; first++)
-		set_bit(first, bm->maps->recent);
+	recent_change(bm->maps, first, end, true);
 }
 
 /**

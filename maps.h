@@ -174,6 +174,7 @@ bool __must_check maps_recorded(struct intent *bm);
 void maps_feed(struct intent *bm, unsigned long chunk);
 void maps_chunk_cleared(struct intent *bm, unsigned long chunk);
 void maps_chunk_changed(struct intent *bm, unsigned long chunk);
+bool maps_chunk_written(struct intent *bm, unsigned long chunk);
 void maps_written(struct intent *bm, sector_t sector, unsigned int sectors);
 int __must_check maps_commit(struct intent *bm);
 int __must_check maps_join(struct intent *bm, struct md_rdev *rdev, int slot);

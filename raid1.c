@@ -194,6 +194,7 @@ static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
 	io->tried = 0;
 	io->retries = 0;
 	io->nr_legs = 0;
+	io->ahead = 0;
 	if (!request_enter(conf, nowait, &io->srcu_idx)) {
 		mempool_free(io, &conf->io_pool);
 		return NULL;
@@ -711,7 +712,7 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 		io->start_time = bio_start_io_acct(bio);
 	write_legs(io);
 	bm = conf->intent;
-	if (!bm || intent_begin(bm, io->sector, io->sectors))
+	if (!bm || intent_begin(bm, io))
 		r1_io_submit(io);
 	else
 		intent_enqueue(bm, io);
