@@ -319,6 +319,8 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
 		pr_notice("md-raid1: %s: too many absent members, forgetting %pUb: it will be copied in full\n",
 			  mdname(bm->mddev), map->entry.uuid);
 		map_free(maps, map);
+		/* nothing is fed to it any more: the table must not have it */
+		maps->dirty = true;
 	}
 	for (nr = 0; maps->map[nr].bits; nr++)
 		;
