@@ -811,6 +811,7 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	struct r1_conf *conf = mddev->private;
 	struct intent *bm;
 	unsigned long nr;
+	bool staged = true;
 	int i;
 
 	bm = kzalloc(sizeof(*bm), GFP_KERNEL);
@@ -837,11 +838,12 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	bm->commit_wq = alloc_workqueue("md-raid1-commit-%s", WQ_MEM_RECLAIM |
 					WQ_HIGHPRI | WQ_UNBOUND, 0,
 					mdname(mddev));
-	for (i = 0; i < INTENT_BATCH; i++)
+	for (i = 0; i < INTENT_BATCH; i++) {
 		bm->stage[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		staged = staged && bm->stage[i];
+	}
 	if (!bm->state || !bm->image || !bm->page || !bm->wq ||
-	    !bm->commit_wq ||
-	    !bm->stage[INTENT_BATCH - 1] ||
+	    !bm->commit_wq || !staged ||
 	    batch_alloc(&bm->writes, conf->raid_disks * INTENT_BATCH) ||
 	    batch_alloc(&bm->flushes, conf->raid_disks)) {
 		intent_free(bm);
