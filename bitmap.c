@@ -887,23 +887,25 @@ static void intent_publish(struct mddev *mddev, struct intent *bm)
 	mutex_unlock(&mddev->bitmap_info.mutex);
 }
 
-/* Stock can not have left events_cleared that far ahead: see maps.c. */
+/*
+ * Stock can not have left events_cleared that far ahead: see maps.c. Nor can it
+ * have put it below the floor, where bits were cleared when the stamp was made:
+ * events_cleared has no checksum, and the stamp has.
+ */
 static void intent_unseal(struct intent *bm)
 {
 	struct table_stamp *stamp = (struct table_stamp *)bm->super->pad;
 	u64 events = bm->mddev->events;
 	bool sealed = le64_to_cpu(bm->super->events) >= events &&
 		      bm->events_cleared >= events + 2;
+	u64 floor = sealed ? events : 0;
 
-	if (!sealed) {
-		bm->events_cleared = min(bm->events_cleared, events);
-		stamp = NULL;
-	} else if (table_stamp_valid(stamp, bm->mddev->uuid)) {
-		bm->events_cleared = min(le64_to_cpu(stamp->floor), events);
-	} else {
-		bm->events_cleared = events;
-	}
-	maps_create(bm, stamp);
+	if (table_stamp_valid(stamp, bm->mddev->uuid))
+		floor = le64_to_cpu(stamp->floor);
+	if (sealed)
+		bm->events_cleared = floor;
+	bm->events_cleared = min(max(bm->events_cleared, floor), events);
+	maps_create(bm, sealed ? stamp : NULL);
 }
 
 /* bitmap_operations.create: reconfig_mutex is held, no request is under way. */
