@@ -134,15 +134,18 @@ static unsigned int maps_used(const struct maps *maps)
 
 /* ------------------------------------------------------------- geometry */
 
-/* The finest grain with which @quota maps fit into the table; 0 if none. */
-static unsigned int grain_for(const struct maps *maps, unsigned int quota,
-			      unsigned long *blocks)
+/* The finest grain with which @quota maps fit into the table, or -ENOSPC. */
+static int grain_for(const struct maps *maps, unsigned int quota,
+		     unsigned long *blocks)
 {
 	const struct intent *bm = maps->bm;
 	unsigned int coarsest = max(bm->chunk_shift, REGION_SHIFT);
+	u32 room = maps->sectors / TABLE_BLOCK_SECTORS;
 	unsigned int shift;
 
-	*blocks = (maps->sectors / TABLE_BLOCK_SECTORS - TABLE_HEADERS) / quota;
+	if (room < TABLE_HEADERS)
+		return -ENOSPC;
+	*blocks = (room - TABLE_HEADERS) / quota;
 	for (shift = maps->recent_shift; *blocks && shift <= coarsest; shift++) {
 		unsigned long need = DIV_ROUND_UP(bits_for(bm, shift),
 						  TABLE_BLOCK_GRAINS);
@@ -150,9 +153,9 @@ static unsigned int grain_for(const struct maps *maps, unsigned int quota,
 		if (need > *blocks || bits_for(bm, shift) > MAP_BITS_MAX)
 			continue;
 		*blocks = need;
-		return shift + 1;
+		return shift;
 	}
-	return 0;
+	return -ENOSPC;
 }
 
 /*
@@ -165,15 +168,15 @@ static int maps_layout(struct maps *maps, unsigned int need)
 	unsigned long blocks;
 
 	for (quota = TABLE_ENTRIES; quota >= max(need, 1U); quota /= 2) {
-		unsigned int shift = grain_for(maps, quota, &blocks);
+		int shift = grain_for(maps, quota, &blocks);
 
-		if (!shift || (found && shift - 1 >= maps->grain_shift))
+		if (shift < 0 || (found && shift >= maps->grain_shift))
 			continue;
 		found = quota;
 		maps->quota = quota;
 		maps->blocks = blocks;
-		maps->grain_shift = shift - 1;
-		maps->grains = bits_for(maps->bm, shift - 1);
+		maps->grain_shift = shift;
+		maps->grains = bits_for(maps->bm, shift);
 		if (maps->grain_shift == maps->recent_shift)
 			break;
 	}
@@ -1207,21 +1210,23 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 	struct maps *maps = bm->maps;
 	struct md_rdev *rdev;
 	unsigned long blocks;
-	int nr;
+	int nr, shift;
 
 	maps->offset = (s32)le32_to_cpu(stamp->offset);
 	maps->sectors = le32_to_cpu(stamp->sectors);
 	maps->quota = le32_to_cpu(stamp->quota);
 	maps->generation = le64_to_cpu(stamp->generation);
 	if (!maps->quota || maps->quota > TABLE_ENTRIES ||
-	    grain_for(maps, maps->quota, &blocks) !=
-	    le32_to_cpu(stamp->grain_shift) + 1)
+	    maps->offset % TABLE_BLOCK_SECTORS)
+		return false;
+	shift = grain_for(maps, maps->quota, &blocks);
+	if (shift < 0 || shift != le32_to_cpu(stamp->grain_shift))
 		return false;
 	rdev_for_each(rdev, bm->mddev)
 		if (rdev->raid_disk >= 0 && !test_bit(Faulty, &rdev->flags) &&
 		    !table_fits(bm, rdev))
 			return false;
-	maps->grain_shift = le32_to_cpu(stamp->grain_shift);
+	maps->grain_shift = shift;
 	maps->blocks = blocks;
 	maps->grains = bits_for(bm, maps->grain_shift);
 	for (nr = 0; nr < maps->quota; nr++)
