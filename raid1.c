@@ -310,25 +310,6 @@ bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 }
 
 /*
- * What speaks against reading from a member. Idle members first; among equals
- * the one whose head is near, so that streams stay where they are.
- */
-static u64 read_cost(const struct r1_member *m, const struct md_rdev *rdev,
-		     sector_t sector)
-{
-	sector_t next = READ_ONCE(m->next_read);
-	u64 distance = next > sector ? next - sector : sector - next;
-	u64 pending = atomic_read(&rdev->nr_pending);
-
-	distance = min_t(u64, distance, (1ULL << 40) - 1);
-	if (!distance && pending < 8)
-		pending = 0;	/* a stream: moving it would cost more */
-	if (!bdev_nonrot(rdev->bdev))
-		pending = min_t(u64, pending / 8, 1);
-	return pending << 40 | distance;
-}
-
-/*
  * Choose a slot for a read and shorten it to what the slot can give without
  * touching bad blocks. Returns the slot, or -1.
  */
@@ -352,9 +333,7 @@ static int read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
 		run = r1_good_run(rdev, sector, *sectors);
 		if (!run || run < best_run)
 			continue;
-		cost = read_cost(m, rdev, sector);
-		if (test_bit(WriteMostly, &rdev->flags))
-			cost |= 1ULL << 63;
+		cost = r1_read_cost(m, rdev, sector);
 		if (run == best_run && cost >= best_cost)
 			continue;
 		best_run = run;
@@ -382,6 +361,8 @@ static void read_end(struct bio *bio)
 		r1_retry(io);
 		return;
 	}
+	if (io->sent && !status)
+		r1_read_timed(conf, io);
 	r1_reader_end(conf, io->srcu_idx);
 	io_end(io, status);
 }
@@ -396,6 +377,7 @@ static void read_send(struct r1_io *io, int slot)
 	io->slot = slot;
 	io->nr_legs = 1;
 	WRITE_ONCE(m->next_read, io->sector + io->sectors);
+	r1_read_begins(m, rdev, io);
 	atomic_inc(&rdev->nr_pending);
 	leg_init(io, leg, rdev, read_end);
 	submit_bio_noacct(&leg->bio);
@@ -853,6 +835,7 @@ static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 	unsigned long flags;
 
 	m->next_read = 0;
+	WRITE_ONCE(m->latency, 0);
 	m->left = false;
 	/* whatever it was before */
 	clear_bit(In_sync, &rdev->flags);

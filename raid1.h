@@ -33,6 +33,10 @@ struct intent;
  *		Changed under reconfig_mutex; readers hold an SRCU read side
  *		of r1_conf.srcu, or know that the array is suspended.
  * @next_read:	sector after the last read sent to the member, for balancing
+ * @reads:	counts reads, roughly
+ * @latency:	how long small reads take, ns; 0: not known
+ * @timed:	when that was last measured, jiffies
+ * @handicap:	log2 of how many times longer than on the fastest member
  * @full:	the member has to get everything, not just what the intents say;
  *		without member maps only
  * @events:	event count that the member's superblock has, and the one before
@@ -45,6 +49,10 @@ struct intent;
 struct r1_member {
 	struct md_rdev	*rdev;
 	sector_t	next_read;
+	unsigned int	reads;
+	u32		latency;
+	unsigned long	timed;
+	u8		handicap;
 	bool		full;
 	u64		events[2];
 	u32		csum[2];
@@ -83,6 +91,7 @@ enum r1_io_flags {
  * @srcu_idx:	from srcu_down_read() on r1_conf.srcu
  * @pending:	legs under way, plus one while they are being sent
  * @start_time:	for I/O accounting, 0 if there is none
+ * @sent:	when a read was sent, ns, if it is to be timed
  * @flags:	enum r1_io_flags
  * @tried:	slots that a read has tried in vain
  * @slot:	the slot of a read's leg
@@ -100,6 +109,7 @@ struct r1_io {
 	int			srcu_idx;
 	atomic_t		pending;
 	unsigned long		start_time;
+	u64			sent;
 	unsigned long		flags;
 	u32			tried;
 	u8			slot;
@@ -183,6 +193,13 @@ bool r1_fault_unrecorded(struct r1_conf *conf);
 void r1_events_written(struct r1_conf *conf);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
+
+/* balance.c */
+u64 r1_read_cost(const struct r1_member *m, const struct md_rdev *rdev,
+		 sector_t sector);
+void r1_read_begins(struct r1_member *m, const struct md_rdev *rdev,
+		    struct r1_io *io);
+void r1_read_timed(struct r1_conf *conf, const struct r1_io *io);
 
 /* repair.c */
 void r1_retry_work(struct work_struct *work);

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * md-raid1: which member a read is sent to.
+ *
+ * It goes where it costs least. The cost, higher bits first:
+ *
+ *	63	       62..40				39..0
+ *	 write-mostly	(requests under way + 1)	distance from where the
+ *			<< handicap			last read ended
+ *
+ * So idle members come first; among equals the one whose head is near, so that
+ * streams stay where they are.
+ *
+ * The handicap is that of a member that is much slower than another one, like
+ * a disk that is far away: what it lacks in speed counts as if so much more were
+ * under way there. One of TIMED_EVERY small reads is timed for this. A member
+ * that is not read because it is slow is given another chance after a second.
+ *
+ * Nothing here has to be exact, or the same for all CPUs: there are no locks.
+ *
+ * Context: any; SRCU readers of the members.
+ */
+#include <linux/ktime.h>
+
+#include "raid1.h"
+
+#define TIMED_EVERY	16
+#define TIMED_SECTORS	128	/* how long larger ones take says little */
+#define TIMED_PENDING	4	/* so do those that have to queue */
+#define HANDICAP_FROM	4	/* members that differ less are equal */
+#define HANDICAP_MAX	12
+
+/**
+ * r1_read_cost() - what speaks against reading from a member
+ * @m:		its slot
+ * @rdev:	the member
+ * @sector:	where
+ *
+ * Return: a number to be compared with that of other members
+ */
+u64 r1_read_cost(const struct r1_member *m, const struct md_rdev *rdev,
+		 sector_t sector)
+{
+	sector_t next = READ_ONCE(m->next_read);
+	u64 distance = next > sector ? next - sector : sector - next;
+	u64 pending = atomic_read(&rdev->nr_pending);
+
+	distance = min_t(u64, distance, (1ULL << 40) - 1);
+	if (!distance && pending < 8)
+		pending = 0;	/* a stream: moving it would cost more */
+	if (!bdev_nonrot(rdev->bdev))
+		pending = min_t(u64, pending / 8, 1);
+	pending = min_t(u64, (pending + 1) << READ_ONCE(m->handicap),
+			(1ULL << 23) - 1);
+	return pending << 40 | distance |
+	       (u64)test_bit(WriteMostly, &rdev->flags) << 63;
+}
+
+/**
+ * r1_read_begins() - a read is about to be sent to a member
+ * @m:		its slot
+ * @rdev:	the member
+ * @io:		the read
+ */
+void r1_read_begins(struct r1_member *m, const struct md_rdev *rdev,
+		    struct r1_io *io)
+{
+	unsigned int nr = READ_ONCE(m->reads);
+
+	WRITE_ONCE(m->reads, nr + 1);
+	io->sent = 0;
+	if (io->sectors <= TIMED_SECTORS &&
+	    (nr % TIMED_EVERY == 0 || !READ_ONCE(m->latency)) &&
+	    atomic_read(&rdev->nr_pending) < TIMED_PENDING)
+		io->sent = ktime_get_ns();
+}
+
+/**
+ * r1_read_timed() - a read that was timed has ended well
+ * @conf:	the array
+ * @io:		the read
+ */
+void r1_read_timed(struct r1_conf *conf, const struct r1_io *io)
+{
+	struct r1_member *m = &conf->member[io->slot];
+	u32 took = min_t(u64, ktime_get_ns() - io->sent, U32_MAX);
+	u32 latency = READ_ONCE(m->latency) ?: took;
+	u32 best = U32_MAX;
+	int slot;
+
+	WRITE_ONCE(m->latency, max(latency - latency / 8 + took / 8, 1U));
+	WRITE_ONCE(m->timed, jiffies);
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		m = &conf->member[slot];
+		if (time_after(jiffies, READ_ONCE(m->timed) + HZ))
+			WRITE_ONCE(m->latency, 0);
+		latency = READ_ONCE(m->latency);
+		if (latency)
+			best = min(best, latency);
+	}
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		m = &conf->member[slot];
+		latency = READ_ONCE(m->latency) / best;
+		WRITE_ONCE(m->handicap, latency < HANDICAP_FROM ? 0 :
+			   min(ilog2(latency), HANDICAP_MAX));
+	}
+}
