@@ -1246,6 +1246,9 @@ static bool someone_vanished(struct mddev *mddev)
 	struct md_rdev *rdev;
 	u32 nr, active = 0, here = 0;
 
+	/* the superblocks of others are not like that */
+	if (mddev->major_version != 1 || mddev->external)
+		return true;
 	rdev_for_each(rdev, mddev) {
 		if (rdev->raid_disk < 0)
 			continue;
