@@ -116,7 +116,8 @@ static sector_t bad_log(const struct md_rdev *rdev, sector_t *start)
 
 /*
  * Bytes from the start of the bitmap to the next thing on the member, that is,
- * data, the md superblock, the bad-block log or the end of the member.
+ * data, the md superblock, the bad-block log or the end of the member; as far
+ * as they are whole blocks of the device.
  */
 static u64 intent_room(const struct md_rdev *rdev)
 {
@@ -139,7 +140,8 @@ static u64 intent_room(const struct md_rdev *rdev)
 	else if (log_len && log + log_len > start)
 		return 0;
 
-	return start < end ? (u64)(end - start) << 9 : 0;
+	return start < end ? round_down((u64)(end - start) << 9,
+					bdev_logical_block_size(rdev->bdev)) : 0;
 }
 
 static u64 intent_room_all(struct mddev *mddev)
@@ -347,8 +349,7 @@ void intent_image_read(struct intent *bm)
  */
 bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev)
 {
-	return round_up(intent_bytes(bm), bdev_logical_block_size(rdev->bdev)) <=
-	       intent_room(rdev);
+	return intent_bytes(bm) <= intent_room(rdev);
 }
 
 /**
@@ -361,6 +362,7 @@ void intent_super_fill(struct intent *bm)
 {
 	struct intent_super *sb = bm->super;
 	struct mddev *mddev = bm->mddev;
+	u64 space = mddev->bitmap_info.space;
 
 	lockdep_assert_held(&bm->io_mutex);
 
@@ -382,7 +384,11 @@ void intent_super_fill(struct intent *bm)
 	sb->daemon_sleep = cpu_to_le32(max(mddev->bitmap_info.daemon_sleep / HZ,
 					   1UL));
 	sb->write_behind = cpu_to_le32(mddev->bitmap_info.max_write_behind);
-	sb->sectors_reserved = cpu_to_le32(mddev->bitmap_info.space);
+	/* if it is said, it has to be enough: md core guesses, sysfs takes all */
+	if (space)
+		space = clamp_t(u64, space, DIV_ROUND_UP(intent_bytes(bm), 512),
+				U32_MAX);
+	sb->sectors_reserved = cpu_to_le32(space);
 }
 
 static void intent_write_end(struct bio *bio)
