@@ -453,7 +453,8 @@ bool r1_fault_unrecorded(struct r1_conf *conf)
 	bool pending;
 
 	spin_lock_irqsave(&conf->lock, flags);
-	pending = test_bit(MD_SB_CHANGE_PENDING, &conf->mddev->sb_flags);
+	pending = conf->sb_failed ||
+		  test_bit(MD_SB_CHANGE_PENDING, &conf->mddev->sb_flags);
 	spin_unlock_irqrestore(&conf->lock, flags);
 	return pending;
 }
@@ -508,22 +509,46 @@ void r1_write_finish(struct r1_io *io)
 	io_end(io, status);
 }
 
-/* Called by md's thread after it has had the chance to update superblocks. */
-static void parked_release(struct r1_conf *conf)
+/*
+ * md's thread is about to update superblocks, or someone waits for that: then
+ * have it done again if the last member has failed the last one. Not without a
+ * reason, or it would be tried all the time while the member fails.
+ */
+static void sb_again(struct r1_conf *conf, bool wanted)
 {
-	struct llist_node *list;
+	struct mddev *mddev = conf->mddev;
+	unsigned long flags;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	if (conf->sb_failed && (wanted || mddev->sb_flags)) {
+		conf->sb_failed = false;
+		set_mask_bits(&mddev->sb_flags, 0,
+			      BIT(MD_SB_CHANGE_DEVS) |
+			      BIT(MD_SB_CHANGE_PENDING));
+	}
+	spin_unlock_irqrestore(&conf->lock, flags);
+}
+
+/*
+ * Called by md's thread after it has had the chance to update superblocks. What
+ * the last member failed to record is not acknowledged (I9).
+ */
+static void parked_release(struct r1_conf *conf, struct llist_node *list)
+{
+	blk_status_t status = BLK_STS_OK;
 	struct r1_io *io, *next;
 
-	if (llist_empty(&conf->parked))
+	if (!list)
 		return;
-	list = llist_del_all(&conf->parked);
-	if (r1_fault_unrecorded(conf)) {
+	if (READ_ONCE(conf->sb_failed)) {
+		status = BLK_STS_IOERR;
+	} else if (r1_fault_unrecorded(conf)) {
 		llist_for_each_entry_safe(io, next, list, node)
 			llist_add(&io->node, &conf->parked);
 		return;
 	}
 	llist_for_each_entry_safe(io, next, list, node)
-		io_end(io, BLK_STS_OK);
+		io_end(io, status);
 }
 
 static void write_put(struct r1_io *io)
@@ -765,6 +790,8 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 
 	spin_lock_irqsave(&conf->lock, flags);
 	if (member_is_last(conf, rdev)) {
+		/* md core comes here when a superblock was not written */
+		conf->sb_failed = true;
 		spin_unlock_irqrestore(&conf->lock, flags);
 		say_last(conf, rdev);
 		return;
@@ -1054,7 +1081,8 @@ static void events_confirm(struct r1_conf *conf)
 	unsigned long flags;
 	int slot;
 
-	if (!READ_ONCE(conf->events_open) || !mddev_trylock(conf->mddev))
+	if (!READ_ONCE(conf->events_open) || READ_ONCE(conf->sb_failed) ||
+	    !mddev_trylock(conf->mddev))
 		return;
 	spin_lock_irqsave(&conf->lock, flags);
 	for (slot = 0; slot < conf->raid_disks; slot++) {
@@ -1098,11 +1126,13 @@ static void r1_thread(struct md_thread *thread)
 {
 	struct mddev *mddev = thread->mddev;
 	struct r1_conf *conf = mddev->private;
+	struct llist_node *parked = llist_del_all(&conf->parked);
 
 	compat_attach_late(mddev, &conf->attached);
 	recovery_rewind(conf);
+	sb_again(conf, parked);
 	md_check_recovery(mddev);
-	parked_release(conf);
+	parked_release(conf, parked);
 	events_confirm(conf);
 }
 

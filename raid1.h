@@ -136,6 +136,8 @@ struct r1_io {
  * @changes:	counts members that fail, come or go
  * @events_written: event count that all members have that are not Faulty
  * @events_open: members' event counts are not confirmed yet; under @lock
+ * @sb_failed:	the last member has failed a superblock update, which md core
+ *		takes for done all the same; under @lock
  * @parked:	requests that wait for a superblock update
  * @retry:	requests for @retry_work
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
@@ -164,6 +166,7 @@ struct r1_conf {
 	spinlock_t		lock;
 	atomic_t		changes;
 	bool			events_open;
+	bool			sb_failed;
 	u64			events_written;
 	struct llist_head	parked;
 	struct llist_head	retry;
