@@ -11,7 +11,7 @@ on = $(if $(KERNEL),-k $(KERNEL))
 
 kbuild = $(MAKE) -C "$(KDIR)" M="$(CURDIR)"
 
-.PHONY: modules check install modules_install clean help test test-long test-debug demo bench machine
+.PHONY: modules check install modules_install clean help test test-long test-debug fuzz demo bench machine
 
 modules:
 	@command -v python3 >/dev/null || \
@@ -44,6 +44,9 @@ test-long:
 test-debug:
 	@tests/run --debug $(T)
 
+fuzz:
+	@tests/fuzz/run $(SECONDS)
+
 demo bench:
 	@scripts/$@
 
@@ -58,6 +61,7 @@ help:
 	@echo 'make test [T=NAME]    run the tests, or one of them, in test machines'
 	@echo 'make test-long        run those that take long, or one of them (T=NAME)'
 	@echo 'make test-debug       run them on kernels that look for mistakes; takes hours'
+	@echo 'make fuzz [SECONDS=N]  feed damaged members to what reads them'
 	@echo 'make demo             show the module at work in a test machine'
 	@echo 'make bench            measure it in a test machine'
 	@echo 'make machine          open a shell in a test machine'

@@ -1,0 +1,9 @@
+#!/bin/bash
+# about: the same as t-fuzz for ten minutes of CPU time, with libFuzzer, and with each bit flipped
+# timeout: 2400
+# where: host
+# long: yes
+set -euo pipefail
+cd "${0%/*}/fuzz"
+./run flips
+./run 660
