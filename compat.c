@@ -147,26 +147,44 @@ static ssize_t space_show(struct mddev *mddev, char *page)
 	return sysfs_emit(page, "%lu\n", mddev->bitmap_info.space);
 }
 
+/* It must be enough, and leave the table of member maps alone. */
+static int space_set(struct mddev *mddev, unsigned long sectors)
+{
+	unsigned long old = mddev->bitmap_info.space;
+	struct intent *bm = mddev->bitmap;
+	int err = 0;
+
+	if (!bm) {
+		mddev->bitmap_info.space = sectors;
+		return 0;
+	}
+	if (sectors < DIV_ROUND_UP(intent_bytes(bm), 512))
+		return -EFBIG;
+	/* whoever writes the table looks at the space */
+	mutex_lock(&bm->io_mutex);
+	mddev->bitmap_info.space = sectors;
+	if (bm->maps && !table_fits_all(bm)) {
+		mddev->bitmap_info.space = old;
+		err = -EFBIG;
+	}
+	mutex_unlock(&bm->io_mutex);
+	return err;
+}
+
 static ssize_t space_store(struct mddev *mddev, const char *buf, size_t len)
 {
 	unsigned long sectors;
-	struct intent *bm;
 	int err;
 
 	err = kstrtoul(buf, 10, &sectors);
 	if (err)
 		return err;
-	if (!sectors)
+	if (!sectors || sectors > S32_MAX)
 		return -EINVAL;
 	err = attr_lock(mddev, false);
 	if (err)
 		return err;
-	bm = mddev->bitmap;
-	if (bm && sectors < DIV_ROUND_UP(sizeof(*bm->super) +
-					 DIV_ROUND_UP(bm->chunks, 8), 512))
-		err = -EFBIG;
-	else
-		mddev->bitmap_info.space = sectors;
+	err = space_set(mddev, sectors);
 	attr_unlock(mddev, false);
 	return err ?: len;
 }

@@ -1208,7 +1208,6 @@ static bool maps_alloc(struct intent *bm)
 static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 {
 	struct maps *maps = bm->maps;
-	struct md_rdev *rdev;
 	unsigned long blocks;
 	int nr, shift;
 
@@ -1222,10 +1221,8 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 	shift = grain_for(maps, maps->quota, &blocks);
 	if (shift < 0 || shift != le32_to_cpu(stamp->grain_shift))
 		return false;
-	rdev_for_each(rdev, bm->mddev)
-		if (rdev->raid_disk >= 0 && !test_bit(Faulty, &rdev->flags) &&
-		    !table_fits(bm, rdev))
-			return false;
+	if (!table_fits_all(bm))
+		return false;
 	maps->grain_shift = shift;
 	maps->blocks = blocks;
 	maps->grains = bits_for(bm, maps->grain_shift);

@@ -243,6 +243,23 @@ bool table_fits(const struct intent *bm, const struct md_rdev *rdev)
 	       bm->maps->offset + (s64)bm->maps->sectors <= end;
 }
 
+/**
+ * table_fits_all() - do all members in slots have room where the table is?
+ * @bm:	the engine
+ *
+ * Context: reconfig_mutex is held.
+ */
+bool table_fits_all(const struct intent *bm)
+{
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, bm->mddev)
+		if (rdev->raid_disk >= 0 && !test_bit(Faulty, &rdev->flags) &&
+		    !table_fits(bm, rdev))
+			return false;
+	return true;
+}
+
 static u32 map_block(const struct maps *maps, int nr, unsigned long block)
 {
 	return TABLE_HEADERS + nr * maps->blocks + block;
