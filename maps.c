@@ -741,24 +741,22 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 	const char *name = mdname(bm->mddev);
 	const struct mdp_superblock_1 *sb;
 	enum verdict verdict;
-	struct page *page;
 	u64 events;
 
 	*found = NULL;
-	page = alloc_page(GFP_NOIO);
-	if (!page)
-		return -ENOMEM;
-	sb = page_address(page);
-	if (!sync_page_io(rdev, 0, 4096, page, REQ_OP_READ, true) ||
+	/* not a new page: what is there must not be lost for lack of memory */
+	mutex_lock(&bm->io_mutex);
+	sb = page_address(bm->stage[0]);
+	if (!sync_page_io(rdev, 0, 4096, bm->stage[0], REQ_OP_READ, true) ||
 	    le32_to_cpu(sb->magic) != MD_SB_MAGIC ||
 	    memcmp(sb->set_uuid, bm->mddev->uuid, sizeof(sb->set_uuid)) ||
 	    le32_to_cpu(sb->max_dev) > (4096 - 256) / 2) {
-		put_page(page);
+		mutex_unlock(&bm->io_mutex);
 		return 0;
 	}
 	events = le64_to_cpu(sb->events);
 	verdict = map_judge(bm, sb, found);
-	put_page(page);
+	mutex_unlock(&bm->io_mutex);
 
 	if (verdict == REFUSED) {
 		pr_err("md-raid1: %s: %pg refused: it was changed elsewhere since it left (event %llu); to have it overwritten: mdadm --zero-superblock and --add\n",
