@@ -5,7 +5,12 @@
 #ifndef MD_RAID1_BITMAP_H
 #define MD_RAID1_BITMAP_H
 
+#include <linux/mutex.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
+
+#include "raid1.h"
+#include "maps.h"
 
 /*
  * The classic write-intent bitmap, version 4, as mdadm and md core
@@ -55,14 +60,6 @@ struct intent_expect {
 const char *intent_super_check(const struct intent_super *sb,
 			       const struct intent_expect *ex);
 u64 intent_super_chunks(const struct intent_super *sb);
-
-#ifdef __KERNEL__
-
-#include <linux/mutex.h>
-#include <linux/workqueue.h>
-
-#include "raid1.h"
-#include "maps.h"
 
 /*
  * A page of the bitmap as it is kept in memory, and the chunks it speaks of.
@@ -199,5 +196,4 @@ void intent_mark_due(struct intent *bm, sector_t sector, sector_t end);
 void intent_destroy(struct mddev *mddev);
 void intent_retime(struct intent *bm);
 
-#endif /* __KERNEL__ */
 #endif

@@ -90,8 +90,6 @@ u32 table_sector_crc(const struct table_sector *s, const u8 *array,
 u32 table_stamp_crc(const struct table_stamp *st, const u8 *array);
 bool table_stamp_valid(const struct table_stamp *st, const u8 *array);
 
-#ifdef __KERNEL__
-
 struct intent;
 struct md_rdev;
 
@@ -203,5 +201,4 @@ const u8 *member_uuid(const struct md_rdev *rdev);
 u64 member_events(const struct md_rdev *rdev);
 u32 member_csum(const struct md_rdev *rdev);
 
-#endif /* __KERNEL__ */
 #endif

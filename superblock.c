@@ -20,14 +20,12 @@
  * writers, so that an older picture of a page never overtakes a newer one;
  * intent_page.lock is taken inside of it, for copying a page.
  *
- * intent_super_check() and intent_super_chunks() look at nothing but their
- * arguments and compile outside of the kernel as well, for fuzzing.
+ * Together with bitmap.c, maps.c and table.c it compiles outside of the kernel as
+ * well, for fuzzing (tests/fuzz).
  */
-#ifdef __KERNEL__
 #include <linux/log2.h>
 #include <linux/slab.h>
 #include <linux/raid/md_p.h>
-#endif
 
 #include "bitmap.h"
 
@@ -89,8 +87,6 @@ const char *intent_super_check(const struct intent_super *sb,
 		return "its bits would overlap data or metadata";
 	return NULL;
 }
-
-#ifdef __KERNEL__
 
 /* Members that may be asked what the bitmap says. */
 static bool intent_source(const struct md_rdev *rdev)
@@ -616,5 +612,3 @@ bool intent_members_disagree(struct mddev *mddev)
 	}
 	return false;
 }
-
-#endif /* __KERNEL__ */

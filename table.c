@@ -20,19 +20,12 @@
  *
  * Context: sleeps. Locks: intent.tick_mutex for the maps, intent.io_mutex for
  * the stage and for writing.
- *
- * The functions that check look at nothing but their arguments and compile
- * outside of the kernel as well, for fuzzing.
  */
-#ifdef __KERNEL__
 #include <linux/crc32.h>
 #include <linux/slab.h>
 #include <linux/raid/md_p.h>
 
 #include "bitmap.h"
-#endif
-
-#include "maps.h"
 
 /**
  * table_header_crc() - checksum of a header
@@ -111,8 +104,6 @@ bool table_stamp_valid(const struct table_stamp *st, const u8 *array)
 	return le32_to_cpu(st->magic) == STAMP_MAGIC &&
 	       le32_to_cpu(st->crc) == table_stamp_crc(st, array);
 }
-
-#ifdef __KERNEL__
 
 /**
  * member_uuid() - what tells a member from any other device
@@ -509,5 +500,3 @@ int table_write_header(struct intent *bm)
 		maps->generation++;
 	return err;
 }
-
-#endif /* __KERNEL__ */
