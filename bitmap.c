@@ -1023,9 +1023,15 @@ void intent_destroy(struct mddev *mddev)
  */
 static void intent_settle(struct mddev *mddev)
 {
+	struct r1_conf *conf = mddev->private;
 	struct intent *bm = mddev->bitmap;
 	int pass;
 
+	/* what nobody could read is to be resynced when the array starts anew */
+	if (conf->lost < compat_resync_offset(mddev)) {
+		compat_set_resync_offset(mddev, conf->lost);
+		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
+	}
 	if (!bm)
 		return;
 	mutex_lock(&bm->tick_mutex);

@@ -300,7 +300,8 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors)
 {
-	sector_t resync = compat_resync_offset(conf->mddev);
+	sector_t resync = min(compat_resync_offset(conf->mddev),
+			      READ_ONCE(conf->lost));
 
 	if (likely(resync == MaxSector))
 		return false;
@@ -1226,6 +1227,7 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	conf->mddev = mddev;
 	conf->raid_disks = mddev->raid_disks;
 	conf->events_written = mddev->events;
+	conf->lost = MaxSector;
 	conf->recovery_disabled = mddev->recovery_disabled - 1;
 	spin_lock_init(&conf->lock);
 	init_waitqueue_head(&conf->wait);

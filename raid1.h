@@ -138,6 +138,8 @@ struct r1_io {
  * @events_open: members' event counts are not confirmed yet; under @lock
  * @sb_failed:	the last member has failed a superblock update, which md core
  *		takes for done all the same; under @lock
+ * @lost:	lowest sector that the last resync could read from no member, or
+ *		MaxSector: members in sync may differ from there on
  * @parked:	requests that wait for a superblock update
  * @retry:	requests for @retry_work
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
@@ -168,6 +170,7 @@ struct r1_conf {
 	bool			events_open;
 	bool			sb_failed;
 	u64			events_written;
+	sector_t		lost;
 	struct llist_head	parked;
 	struct llist_head	retry;
 	struct work_struct	retry_work;

@@ -81,8 +81,9 @@ struct window {
  * @start:	where the pass began
  * @next:	sector after the last window that was started or skipped
  * @bad:	first sector of the lowest window that failed, or MaxSector
+ * @lost:	the same, of a resync's windows that no member could read
  * @checkpoint:	when done chunks were last settled, in jiffies
- * @lock:	for @free and @bad
+ * @lock:	for @free, @bad and @lost
  * @free:	windows at rest
  * @idle:	how many they are
  * @windows:	how many there are
@@ -95,6 +96,7 @@ struct r1_sync {
 	sector_t		start;
 	sector_t		next;
 	sector_t		bad;
+	sector_t		lost;
 	unsigned long		checkpoint;
 	spinlock_t		lock;
 	struct list_head	free;
@@ -195,6 +197,7 @@ static struct r1_sync *sync_alloc(struct r1_conf *conf, sector_t start)
 	INIT_LIST_HEAD(&sync->free);
 	sync->start = start;
 	sync->bad = MaxSector;
+	sync->lost = MaxSector;
 	sync->checkpoint = jiffies;
 	if (!test_bit(MD_RECOVERY_SYNC, &action))
 		sync->mode = SYNC_RECOVER;
@@ -243,6 +246,17 @@ static void sync_failed(struct r1_sync *sync, sector_t sector)
 	spin_lock_irq(&sync->lock);
 	sync->bad = min(sync->bad, sector);
 	spin_unlock_irq(&sync->lock);
+}
+
+/* A resync goes on without what nobody can read, but it stays due. */
+static void sync_lost(struct r1_sync *sync, sector_t sector,
+		      unsigned int sectors)
+{
+	spin_lock_irq(&sync->lock);
+	sync->lost = min(sync->lost, sector);
+	spin_unlock_irq(&sync->lock);
+	if (sync->conf->intent)
+		intent_sync_skip(sync->conf->intent, sector, sectors);
 }
 
 /* The window's last step: from here on it may be taken, or freed. */
@@ -413,8 +427,8 @@ static void window_salvage(struct window *w, u32 to)
 		if (!salvage_block(w, pos, n, to))
 			lost++;
 	}
-	if (lost && sync->mode == SYNC_RESYNC && sync->conf->intent)
-		intent_sync_skip(sync->conf->intent, w->sector, w->sectors);
+	if (lost && sync->mode == SYNC_RESYNC)
+		sync_lost(sync, w->sector, w->sectors);
 	if (lost && sync->mode == SYNC_RECOVER)
 		sync_give_up(sync, w->sector, w->sectors);
 	window_end(w, !lost || sync->mode != SYNC_RECOVER);
@@ -669,6 +683,9 @@ static void sync_finish(struct r1_conf *conf)
 	sync_settle(sync, done, true);
 	if (sync->bad != MaxSector)
 		sync_clamp(sync);
+	if (sync->mode == SYNC_RESYNC)
+		WRITE_ONCE(conf->lost, done == MaxSector ? sync->lost :
+			   min(conf->lost, sync->lost));
 	conf->sync = NULL;
 	sync_free(sync);
 }
