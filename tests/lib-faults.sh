@@ -18,6 +18,7 @@ member_bad() {
 	: >"$T/bad$n.ctl"
 	setsid python3 "$here/nbd-faulty.py" "$T/bad$n.img" "$port" "$T/bad$n.ctl" \
 		</dev/null >"$T/bad$n.log" 2>&1 &
+	echo $! >"$T/bad$n.pid"
 	for ((i = 0; i < 300; i++)); do
 		if (: </dev/tcp/127.0.0.1/"$port") 2>/dev/null; then break; fi
 		sleep 0.1
@@ -75,3 +76,61 @@ read_from() {
 	done
 }
 is_faulty() { [[ $(rdev_state "$1" "$2") = *faulty* ]]; }
+# bad_count N WHAT: what the server of /dev/nbdN has counted
+bad_count() { awk -v what="$2" '$1 == what {n = $2} END {print n + 0}' "$T/bad$1.ctl.stat"; }
+
+# bad_lost N: so is what was not flushed; /dev/nbdN is there again afterwards
+bad_lost() {
+	bad_die "$1"
+	bad_gone "$1"
+	member_bad "$1" 0 >/dev/null
+}
+bad_gone() {
+	wait_for 20 test ! -e "/sys/block/nbd$1/pid"
+	kill -KILL "$(cat "$T/bad$1.pid")" 2>/dev/null || true
+}
+
+# freeze NAME...: keep copies of backing files as they are now, as if power
+# failed
+freeze() {
+	local f
+	for f; do cp --sparse=always "$T/$f.img" "$T/$f.ice"; done
+}
+# thaw MD NAME...: stop the array and assemble it of the copies, in $thawed
+thaw() {
+	local f dev md=$1
+	shift
+	thawed=()
+	md_stop "$md"
+	for f; do
+		dev=$(losetup --show -f "$T/$f.ice")
+		thawed+=("$dev")
+	done
+	# Which of them is out of date, mdadm finds out.
+	md_assemble --run "$md" "${thawed[@]}" 2>/dev/null ||
+		md_assemble --run --force "$md" "${thawed[@]}"
+	mdadm --quiet --readwrite "$md" 2>/dev/null || true
+}
+
+# clear_away: no arrays, no members, nothing in $T; faults end first
+clear_away() {
+	local p end=$((SECONDS + 60 * ${SLOW:-1}))
+	for p in "$T"/bad*.ctl; do [ ! -e "$p" ] || : >"$p"; done
+	for p in /sys/block/dm-*; do
+		[ ! -e "$p" ] || dmsetup resume --noudevsync "$(cat "$p/dm/name")"
+	done
+	awk '$1 ~ "^/dev/md" {print $2}' /proc/mounts | xargs -r umount
+	while grep -q '^md' /proc/mdstat; do
+		for p in /sys/block/md*; do mdadm --quiet --stop "/dev/${p##*/}" 2>/dev/null || true; done
+		[ "$SECONDS" -lt "$end" ] || fail "an array cannot be stopped: $(cat /proc/mdstat)"
+	done
+	dmsetup remove_all --noudevsync
+	losetup -D
+	for p in /sys/block/nbd*/pid; do
+		[ -e "$p" ] || continue
+		p=${p%/pid}
+		nbd-client -d "/dev/${p##*/}" >/dev/null 2>&1 || true
+		bad_gone "${p##*/nbd}"
+	done
+	rm -rf "${T:?}"/*
+}
