@@ -742,8 +742,10 @@ static int intent_set_bits(struct intent *bm, unsigned long first,
  * @bm:		the engine; no request is under way
  * @sector:	start of the range
  * @end:	end of the range
+ *
+ * Return: the end of what is due now, @end or later
  */
-void intent_mark_due(struct intent *bm, sector_t sector, sector_t end)
+sector_t intent_mark_due(struct intent *bm, sector_t sector, sector_t end)
 {
 	unsigned long chunk = chunk_of(bm, sector);
 
@@ -753,6 +755,7 @@ void intent_mark_due(struct intent *bm, sector_t sector, sector_t end)
 		maps_chunk_changed(bm, chunk);
 	}
 	bm->suspect = true;
+	return max(end, chunk_start(bm, chunk));
 }
 
 /* Give each chunk the state that its bit asks for. */

@@ -192,7 +192,7 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run);
 void intent_sync_done(struct intent *bm, sector_t end, bool all);
 void intent_sync_skip(struct intent *bm, sector_t sector, unsigned int sectors);
 void intent_member_joined(struct intent *bm);
-void intent_mark_due(struct intent *bm, sector_t sector, sector_t end);
+sector_t intent_mark_due(struct intent *bm, sector_t sector, sector_t end);
 void intent_destroy(struct mddev *mddev);
 void intent_retime(struct intent *bm);
 

@@ -1322,11 +1322,17 @@ void maps_destroy(struct intent *bm)
 static void map_to_intents(struct intent *bm, struct map *map)
 {
 	struct maps *maps = bm->maps;
-	unsigned long grain;
+	unsigned int shift = maps->grain_shift;
+	unsigned long grain = find_first_bit(map->bits, maps->grains);
+	sector_t end;
 
-	for_each_set_bit(grain, map->bits, maps->grains)
-		intent_mark_due(bm, (sector_t)grain << maps->grain_shift,
-				(sector_t)(grain + 1) << maps->grain_shift);
+	/* not grain by grain: each of them has its whole chunk copied */
+	while (grain < maps->grains) {
+		end = intent_mark_due(bm, (sector_t)grain << shift,
+				      (sector_t)(grain + 1) << shift);
+		grain = find_next_bit(map->bits, maps->grains, end >> shift);
+		cond_resched();
+	}
 	map_free(maps, map);
 	maps->dirty = true;
 }
