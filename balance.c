@@ -48,7 +48,7 @@ u64 r1_read_cost(const struct r1_member *m, const struct md_rdev *rdev,
 	distance = min_t(u64, distance, (1ULL << 40) - 1);
 	if (!distance && pending < 8)
 		pending = 0;	/* a stream: moving it would cost more */
-	if (!bdev_nonrot(rdev->bdev))
+	if (!compat_bdev_nonrot(rdev->bdev))
 		pending = min_t(u64, pending / 8, 1);
 	pending = min_t(u64, (pending + 1) << READ_ONCE(m->handicap),
 			(1ULL << 23) - 1);

@@ -860,9 +860,9 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	return bm;
 }
 
-static int intent_supported(struct mddev *mddev, int slot)
+static int intent_supported(struct mddev *mddev)
 {
-	if (slot >= 0 || mddev->bitmap_info.nodes) {
+	if (mddev->bitmap_info.nodes) {
 		pr_err("md-raid1: %s: clustered arrays are not supported\n",
 		       mdname(mddev));
 		return -EOPNOTSUPP;
@@ -911,8 +911,15 @@ static void intent_unseal(struct intent *bm)
 	maps_create(bm, sealed ? stamp : NULL);
 }
 
-/* bitmap_operations.create: reconfig_mutex is held, no request is under way. */
-static int intent_create(struct mddev *mddev, int slot)
+/**
+ * intent_create() - read an array's bitmap
+ * @mddev:	the array; reconfig_mutex is held, no request is under way
+ *
+ * Context: may sleep.
+ * Return: 0, -EOPNOTSUPP if the bitmap is for another engine, -EINVAL if no
+ * member has a usable one, -ENOMEM
+ */
+int intent_create(struct mddev *mddev)
 {
 	struct intent_super sb;
 	struct intent *bm;
@@ -921,7 +928,7 @@ static int intent_create(struct mddev *mddev, int slot)
 	BUILD_BUG_ON(sizeof(struct intent_super) != 256);
 	BUILD_BUG_ON(offsetof(struct intent_super, cluster_name) != 72);
 
-	err = intent_supported(mddev, slot);
+	err = intent_supported(mddev);
 	if (!err)
 		err = intent_super_load(mddev, &sb);
 	if (err)
@@ -973,8 +980,14 @@ static bool intent_resync_due(struct intent *bm)
 	return false;
 }
 
-/* bitmap_operations.load: reconfig_mutex is held, no request is under way. */
-static int intent_load(struct mddev *mddev)
+/**
+ * intent_load() - begin to use the bitmap that was read
+ * @mddev:	the array; reconfig_mutex is held, no request is under way
+ *
+ * Context: may sleep.
+ * Return: 0, or -EIO
+ */
+int intent_load(struct mddev *mddev)
 {
 	struct intent *bm = mddev->bitmap;
 	int err = 0;
@@ -1003,7 +1016,7 @@ static int intent_load(struct mddev *mddev)
  * intent_destroy() - stop the engine of an array
  * @mddev:	the array; reconfig_mutex is held, no request is under way
  *
- * Also bitmap_operations.destroy. Bits that are set stay set on disk.
+ * Bits that are set stay set on disk.
  *
  * Context: may sleep.
  */
@@ -1020,11 +1033,15 @@ void intent_destroy(struct mddev *mddev)
 	intent_free(bm);
 }
 
-/*
- * bitmap_operations.flush: the array is about to be clean, no request is under
- * way. Two passes with nothing between them clear what can be cleared.
+/**
+ * intent_settle() - the array is about to be clean
+ * @mddev:	the array; no request is under way
+ *
+ * Two passes with nothing between them clear what can be cleared.
+ *
+ * Context: may sleep.
  */
-static void intent_settle(struct mddev *mddev)
+void intent_settle(struct mddev *mddev)
 {
 	struct r1_conf *conf = mddev->private;
 	struct intent *bm = mddev->bitmap;
@@ -1045,8 +1062,13 @@ static void intent_settle(struct mddev *mddev)
 	mutex_unlock(&bm->tick_mutex);
 }
 
-/* bitmap_operations.update_sb: md core writes its superblocks after this. */
-static void intent_update_super(void *data)
+/**
+ * intent_update_super() - md core writes its superblocks after this
+ * @data:	the engine, or NULL
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void intent_update_super(void *data)
 {
 	struct intent *bm = data;
 
@@ -1064,8 +1086,13 @@ static void intent_update_super(void *data)
 	mutex_unlock(&bm->tick_mutex);
 }
 
-/* bitmap_operations.write_all: a member was added, it has no bitmap yet. */
-static void intent_write_everything(struct mddev *mddev)
+/**
+ * intent_write_everything() - a member was added, it has no bitmap yet
+ * @mddev:	the array
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void intent_write_everything(struct mddev *mddev)
 {
 	struct intent *bm = mddev->bitmap;
 	unsigned long nr;
@@ -1083,8 +1110,15 @@ static void intent_write_everything(struct mddev *mddev)
 	mutex_unlock(&bm->tick_mutex);
 }
 
-/* bitmap_operations.dirty_bits: md/bitmap_set_bits in sysfs. */
-static void intent_dirty_bits(struct mddev *mddev, unsigned long first,
+/**
+ * intent_dirty_bits() - md/bitmap_set_bits in sysfs
+ * @mddev:	the array
+ * @first:	first chunk
+ * @last:	last chunk
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void intent_dirty_bits(struct mddev *mddev, unsigned long first,
 			      unsigned long last)
 {
 	int err;
@@ -1097,21 +1131,29 @@ static void intent_dirty_bits(struct mddev *mddev, unsigned long first,
 			mdname(mddev), first, last, err);
 }
 
-/* bitmap_operations.unplug: what was set has to be on disk afterwards. */
-static void intent_unplug(struct mddev *mddev, bool sync)
+/**
+ * intent_unplug() - what was set has to be on disk afterwards
+ * @mddev:	the array
+ * @sync:	not used
+ *
+ * Context: may sleep.
+ */
+void intent_unplug(struct mddev *mddev, bool sync)
 {
 	if (mddev->bitmap && intent_write_all_marked(mddev->bitmap))
 		pr_err_ratelimited("md-raid1: %s: cannot write the bitmap\n",
 				   mdname(mddev));
 }
 
-static bool intent_enabled(struct mddev *mddev)
-{
-	return mddev->bitmap;
-}
-
-/* bitmap_operations.get_stats, for /proc/mdstat and the superblock code. */
-static int intent_stats(void *data, struct md_bitmap_stats *stats)
+/**
+ * intent_stats() - for /proc/mdstat and md's superblock code
+ * @data:	the engine, or NULL
+ * @stats:	gets the numbers
+ *
+ * Context: any.
+ * Return: 0, or -ENOENT
+ */
+int intent_stats(void *data, struct md_bitmap_stats *stats)
 {
 	struct intent *bm = data;
 	unsigned long nr;
@@ -1128,34 +1170,3 @@ static int intent_stats(void *data, struct md_bitmap_stats *stats)
 			stats->missing_pages++;
 	return 0;
 }
-
-/* The engine ages bits in its own time, not in that of md's thread. */
-static void intent_daemon_work(struct mddev *mddev)
-{
-}
-
-/* There is no write-behind to wait for. */
-static void intent_wait_behind_writes(struct mddev *mddev)
-{
-}
-
-/*
- * What md core calls. It calls startwrite and endwrite only on behalf of
- * md_account_bio(), and the members left out here for clusters or for
- * personalities that do not know this engine; raid1.c and resync.c call
- * the engine by name.
- */
-struct bitmap_operations intent_ops = {
-	.enabled		= intent_enabled,
-	.create			= intent_create,
-	.load			= intent_load,
-	.destroy		= intent_destroy,
-	.flush			= intent_settle,
-	.write_all		= intent_write_everything,
-	.dirty_bits		= intent_dirty_bits,
-	.unplug			= intent_unplug,
-	.daemon_work		= intent_daemon_work,
-	.wait_behind_writes	= intent_wait_behind_writes,
-	.update_sb		= intent_update_super,
-	.get_stats		= intent_stats,
-};

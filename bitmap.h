@@ -43,6 +43,7 @@ struct intent_super {
 #define INTENT_VERSION		4	/* bits in little-endian order */
 #define INTENT_VERSION_HOST	3	/* the same on little-endian hosts */
 #define INTENT_VERSION_CLUSTER	5
+#define INTENT_VERSION_LOCKLESS	6	/* of later kernels; one byte a chunk */
 #define INTENT_STATE_STALE	0x2	/* the bits must not be trusted */
 #define INTENT_STATE_ERROR	0x4	/* a write of the bits had failed */
 #define INTENT_CHUNK_MIN	512
@@ -184,7 +185,6 @@ u64 intent_bytes(const struct intent *bm);
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);
 
 /* bitmap.c */
-extern struct bitmap_operations intent_ops;
 bool __must_check intent_begin(struct intent *bm, struct r1_io *io);
 void intent_enqueue(struct intent *bm, struct r1_io *io);
 bool intent_needed(struct intent *bm, sector_t sector, unsigned int sectors);
@@ -193,7 +193,18 @@ void intent_sync_done(struct intent *bm, sector_t end, bool all);
 void intent_sync_skip(struct intent *bm, sector_t sector, unsigned int sectors);
 void intent_member_joined(struct intent *bm);
 sector_t intent_mark_due(struct intent *bm, sector_t sector, sector_t end);
-void intent_destroy(struct mddev *mddev);
 void intent_retime(struct intent *bm);
+
+/* bitmap.c, for md core; the table is in compat.c */
+int intent_create(struct mddev *mddev);
+int intent_load(struct mddev *mddev);
+void intent_destroy(struct mddev *mddev);
+void intent_settle(struct mddev *mddev);
+void intent_write_everything(struct mddev *mddev);
+void intent_dirty_bits(struct mddev *mddev, unsigned long first,
+		       unsigned long last);
+void intent_unplug(struct mddev *mddev, bool sync);
+void intent_update_super(void *data);
+int intent_stats(void *data, struct md_bitmap_stats *stats);
 
 #endif

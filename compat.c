@@ -1,25 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * md-raid1: how the intent engine is attached to md core of Linux 6.12.
+ * md-raid1: how the intent engine is attached to md core, and what else differs
+ * from kernel to kernel and is not for compat.h.
  *
- * mddev->bitmap_ops points to md core's only engine. ->run() replaces it,
- * ->free() puts it back. The attributes in sysfs under md/bitmap belong to that
- * engine, too, and take mddev->bitmap for their own object: they have to give
- * way to this module's, which have the same names.
+ * Linux 6.12: mddev->bitmap_ops points to md core's only engine. ->run()
+ * replaces it, ->free() puts it back. The attributes in sysfs under md/bitmap
+ * belong to that engine, too, and take mddev->bitmap for their own object: they
+ * have to give way to this module's, which have the same names.
+ *
+ * Linux 7.x: mddev->bitmap_id chooses among the registered engines, and what is
+ * chosen brings its attributes. The number of md core's classic engine is the
+ * default, what is asked for when a bitmap is added to a running array, and what
+ * md core falls back to. So, until there is a bitmap, mddev->bitmap_ops points
+ * to "vacant_ops" which claim to be that engine, and make it this one when the
+ * bitmap is created. If that fails because the bitmap is lockless, md core looks
+ * for its own engine. Arrays without a bitmap get an engine "none" of md core's,
+ * whose one attribute would bring the classic engine back: it has to give way
+ * as well.
  *
  * Removing attributes waits for whoever is using them, and those wait for
  * reconfig_mutex, which ->run() holds. So md core is asked to remove them when
  * it drops the mutex (mddev->to_remove); md's thread puts ours in place a moment
- * later. Until then, the old ones find zeroes in intent.head; they are refused
- * anything that would destroy the engine because mddev->recovery is not 0: a bit
- * is set there that only clusters use otherwise.
+ * later. Until then, the old ones (of 6.12) find zeroes in intent.head; they are
+ * refused anything that would change the engine because mddev->recovery is not
+ * 0: a bit is set there that only clusters use otherwise.
  *
  * Ours never wait for reconfig_mutex while they are in use: if they cannot have
  * it, the system call is restarted, as the device core does for its hotplug
- * lock. So ->free() may remove them under the mutex.
+ * lock. So ->free(), and md core, may remove them under the mutex.
  *
- * Source: md.c, md_run(), mddev_unlock() and md_attr_store(), and
- * Documentation/admin-guide/md.rst for the attributes, of Linux 6.12.
+ * Source: md.c, md_run(), md_bitmap_create(), mddev_unlock() and
+ * md_attr_store(), and Documentation/admin-guide/md.rst for the attributes, of
+ * Linux 6.12 and 7.3.
  */
 #include <linux/ctype.h>
 #include <linux/delay.h>
@@ -55,6 +67,34 @@ bool compat_stock_loaded(void)
 #endif
 }
 
+/**
+ * compat_spares_epoch() - tells when a member may be new
+ * @mddev:	the array
+ *
+ * Context: any.
+ * Return: a number that is another one as soon as a member was added
+ */
+u64 compat_spares_epoch(struct mddev *mddev)
+{
+#ifdef MD_HAS_RECOVERY_DISABLED
+	return (u32)READ_ONCE(mddev->recovery_disabled);
+#else
+	const struct kernfs_node *node;
+	struct md_rdev *rdev;
+	u64 newest = 0;
+
+	/* numbers of nodes in sysfs are not used again */
+	rcu_read_lock();
+	rdev_for_each_rcu(rdev, mddev) {
+		node = READ_ONCE(rdev->kobj.sd);
+		if (node)
+			newest = max(newest, (u64)node->id);
+	}
+	rcu_read_unlock();
+	return newest;
+#endif
+}
+
 /* ---------------------------------------------------- md/bitmap in sysfs */
 
 /* Take reconfig_mutex, with requests kept out if @suspend. */
@@ -82,6 +122,9 @@ static void attr_unlock(struct mddev *mddev, bool suspend)
 		mddev_resume(mddev);
 }
 
+static int engine_add(struct mddev *mddev);
+static void engine_remove(struct mddev *mddev);
+
 static ssize_t location_show(struct mddev *mddev, char *page)
 {
 	if (!mddev->bitmap_info.offset)
@@ -93,7 +136,7 @@ static int location_remove(struct mddev *mddev)
 {
 	if (!mddev->bitmap)
 		return 0;
-	intent_destroy(mddev);
+	engine_remove(mddev);
 	mddev->bitmap_info.offset = 0;
 	return 0;
 }
@@ -113,11 +156,11 @@ static int location_add(struct mddev *mddev, const char *buf)
 		return -EINVAL;
 
 	mddev->bitmap_info.offset = offset;
-	err = intent_ops.create(mddev, -1);
+	err = engine_add(mddev);
 	if (!err)
-		err = intent_ops.load(mddev);
+		err = intent_load(mddev);
 	if (err) {
-		intent_destroy(mddev);
+		engine_remove(mddev);
 		mddev->bitmap_info.offset = 0;
 	}
 	return err;
@@ -126,9 +169,12 @@ static int location_add(struct mddev *mddev, const char *buf)
 static ssize_t location_store(struct mddev *mddev, const char *buf, size_t len)
 {
 	int err = attr_lock(mddev, true);
+	unsigned int noio;
 
 	if (err)
 		return err;
+	/* reclaim could wait for writes to the array, which is suspended */
+	noio = memalloc_noio_save();
 	if (mddev->recovery || mddev->sync_thread)
 		err = -EBUSY;
 	else if (sysfs_streq(buf, "none"))
@@ -138,6 +184,7 @@ static ssize_t location_store(struct mddev *mddev, const char *buf, size_t len)
 	/* at once: the event count must tell what was written without it */
 	if (!err && !mddev->external && mddev->pers)
 		md_update_sb(mddev, 1);
+	memalloc_noio_restore(noio);
 	attr_unlock(mddev, true);
 	return err ?: len;
 }
@@ -383,7 +430,298 @@ static const struct attribute_group bitmap_group = {
 	.attrs	= bitmap_attrs,
 };
 
+/* ------------------------------------------------- what md core calls */
+
+#ifdef MD_HAS_BITMAP_ID
+
+/* Not one that md core may come to use; shown in md/bitmap_type by name. */
+#define ENGINE_ID	((enum md_submodule_id)101)
+
+static const struct attribute_group *bitmap_groups[] = {
+	&bitmap_group,
+	NULL
+};
+
+#endif
+
+#ifdef MD_HAS_BITMAP_ENABLED_FLUSH
+static bool engine_enabled(void *data, bool flush)
+{
+	return data;
+}
+#else
+static bool engine_enabled(struct mddev *mddev)
+{
+	return mddev->bitmap;
+}
+#endif
+
+#ifdef MD_HAS_BITMAP_SLOT
+/* Only clusters have more slots. */
+static int engine_create(struct mddev *mddev, int slot)
+{
+	return slot < 0 ? intent_create(mddev) : -EOPNOTSUPP;
+}
+#elif defined(MD_HAS_BITMAP_ID)
+/* By the engine's number, which may be chosen for any array. */
+static int engine_create(struct mddev *mddev)
+{
+	return r1_is_array(mddev) ? intent_create(mddev) : -EOPNOTSUPP;
+}
+#endif
+
+/*
+ * While md core has an array without an engine, which is before compat_attach()
+ * or compat_start() or md's thread have seen to it, none must be chosen.
+ */
+static void engine_destroy(struct mddev *mddev)
+{
+	intent_destroy(mddev);
+#ifdef MD_HAS_BITMAP_ID
+	set_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
+#endif
+}
+
+/* The engine ages bits in its own time, not in that of md's thread. */
+static void engine_daemon_work(struct mddev *mddev)
+{
+}
+
+/* There is no write-behind to wait for. */
+static void engine_wait_behind_writes(struct mddev *mddev)
+{
+}
+
+/*
+ * md core calls what begins and ends writes only on behalf of md_account_bio(),
+ * and the rest of what is left out here for clusters, for reshaping, or for
+ * personalities that do not know this engine; raid1.c and resync.c call the
+ * engine by name.
+ */
+static struct bitmap_operations intent_ops = {
+#ifdef MD_HAS_BITMAP_ID
+	.head = {
+		.type		= MD_BITMAP,
+		.id		= ENGINE_ID,
+		.name		= "md-raid1",
+		.owner		= THIS_MODULE,
+	},
+	.groups			= bitmap_groups,
+#endif
+	.enabled		= engine_enabled,
+	.create			= engine_create,
+	.load			= intent_load,
+	.destroy		= engine_destroy,
+	.flush			= intent_settle,
+	.write_all		= intent_write_everything,
+	.dirty_bits		= intent_dirty_bits,
+	.unplug			= intent_unplug,
+	.daemon_work		= engine_daemon_work,
+	.wait_behind_writes	= engine_wait_behind_writes,
+	.update_sb		= intent_update_super,
+	.get_stats		= intent_stats,
+};
+
+/**
+ * compat_engine_ours() - is an array's bitmap, if any, this engine's business?
+ * @mddev:	the array
+ *
+ * Context: any; changes under reconfig_mutex, while the array is suspended.
+ */
+bool compat_engine_ours(const struct mddev *mddev)
+{
+	return mddev->bitmap_ops == &intent_ops;
+}
+
 /* --------------------------------------------------------------- attaching */
+
+#ifdef MD_HAS_BITMAP_ID
+
+/*
+ * There is no bitmap. The engine that md core asks for when there is to be one,
+ * and the one that it gets; twice, as attributes are in place or not.
+ */
+static int vacant_create(struct mddev *mddev);
+
+static bool vacant_enabled(void *data, bool flush)
+{
+	return false;
+}
+
+static int vacant_load(struct mddev *mddev)
+{
+	return 0;
+}
+
+static void vacant_destroy(struct mddev *mddev)
+{
+}
+
+static int vacant_stats(void *data, struct md_bitmap_stats *stats)
+{
+	return -ENOENT;
+}
+
+static struct bitmap_operations vacant_ops = {
+	.head = {
+		.type	= MD_BITMAP,
+		.id	= ID_BITMAP,
+		.name	= "bitmap",
+		.owner	= THIS_MODULE,
+	},
+	.enabled	= vacant_enabled,
+	.create		= vacant_create,
+	.load		= vacant_load,
+	.destroy	= vacant_destroy,
+	.get_stats	= vacant_stats,
+};
+
+static struct bitmap_operations vacant_ops_shown = {
+	.head = {
+		.type	= MD_BITMAP,
+		.id	= ID_BITMAP,
+		.name	= "bitmap",
+		.owner	= THIS_MODULE,
+	},
+	.enabled	= vacant_enabled,
+	.create		= vacant_create,
+	.load		= vacant_load,
+	.destroy	= vacant_destroy,
+	.get_stats	= vacant_stats,
+	.groups		= bitmap_groups,
+};
+
+static int engine_add(struct mddev *mddev)
+{
+	int err = intent_create(mddev);
+
+	if (err)
+		return err;
+	mddev->bitmap_ops = &intent_ops;
+	mddev->bitmap_id = ENGINE_ID;
+	return 0;
+}
+
+static void engine_remove(struct mddev *mddev)
+{
+	intent_destroy(mddev);
+	mddev->bitmap_ops = &vacant_ops_shown;
+	mddev->bitmap_id = ID_BITMAP_NONE;
+}
+
+static int vacant_create(struct mddev *mddev)
+{
+	int err = engine_add(mddev);
+
+	/* md core takes its own "none" then, until md's thread has seen it */
+	if (err && mddev->pers)
+		set_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
+	return err;
+}
+
+/* Is this to be an array with vacant_ops, and is not? */
+static bool vacant_wanted(const struct mddev *mddev)
+{
+	const struct bitmap_operations *ops = READ_ONCE(mddev->bitmap_ops);
+
+	return !ops || ops->head.id == ID_BITMAP_NONE;
+}
+
+/* In the place of "none"; compat_attach_late() does the rest. */
+static void vacant_take(struct mddev *mddev, struct compat_attach *at)
+{
+	const struct bitmap_operations *ops = mddev->bitmap_ops;
+
+	if (!vacant_wanted(mddev) || mddev->to_remove)
+		return;
+	set_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
+	if (ops && ops->groups)
+		mddev->to_remove = ops->groups[0];
+	WRITE_ONCE(mddev->bitmap_ops, &vacant_ops);
+	at->ours = false;
+	WRITE_ONCE(at->removing, true);
+}
+
+/*
+ * Not md's thread itself: mddev_unlock() removes the attributes, which may have
+ * to wait for someone who waits for md's thread.
+ */
+static void vacant_work(struct work_struct *work)
+{
+	struct compat_attach *at = container_of(work, struct compat_attach,
+						work);
+	struct mddev *mddev = at->mddev;
+
+	/* whoever holds it wakes md's thread, which has this tried again */
+	if (!mddev_trylock(mddev))
+		return;
+	vacant_take(mddev, at);
+	mddev_unlock(mddev);
+}
+
+/**
+ * compat_start() - personality's start
+ * @mddev:	the array
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ * Return: 0
+ */
+int compat_start(struct mddev *mddev)
+{
+	struct r1_conf *conf = mddev->private;
+
+	vacant_take(mddev, &conf->attached);
+	return 0;
+}
+
+static int attach(struct mddev *mddev, struct compat_attach *at)
+{
+	INIT_WORK(&at->work, vacant_work);
+	if (mddev->bitmap_id == ID_LLBITMAP)
+		return 0;
+	mddev->bitmap_id = ID_BITMAP;
+	mddev->bitmap_ops = &vacant_ops;
+	return 0;
+}
+
+static void attach_shown(struct mddev *mddev)
+{
+	WRITE_ONCE(mddev->bitmap_ops, &vacant_ops_shown);
+}
+
+static void attach_watch(struct mddev *mddev, struct compat_attach *at)
+{
+	if (vacant_wanted(mddev))
+		queue_work(system_unbound_wq, &at->work);
+}
+
+static void detach(struct mddev *mddev, struct compat_attach *at)
+{
+	const struct bitmap_operations *ops = mddev->bitmap_ops;
+
+	/* it does not wait for reconfig_mutex, nor is it removing anything */
+	cancel_work_sync(&at->work);
+	clear_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
+	if (mddev->bitmap_id == ENGINE_ID)
+		mddev->bitmap_id = ID_BITMAP;
+	if (ops != &intent_ops && ops != &vacant_ops && ops != &vacant_ops_shown)
+		return;
+	if (ops->groups)
+		sysfs_remove_group(&mddev->kobj, &bitmap_group);
+	mddev->bitmap_ops = NULL;
+}
+
+#else
+
+static int engine_add(struct mddev *mddev)
+{
+	return intent_create(mddev);
+}
+
+static void engine_remove(struct mddev *mddev)
+{
+	intent_destroy(mddev);
+}
 
 /* md core's own group; it is not exported, but its kobj_type knows it. */
 static const struct attribute_group *core_group(struct mddev *mddev)
@@ -399,6 +737,49 @@ static const struct attribute_group *core_group(struct mddev *mddev)
 	return NULL;
 }
 
+static int attach(struct mddev *mddev, struct compat_attach *at)
+{
+	at->group = core_group(mddev);
+	if (!at->group || mddev->to_remove) {
+		pr_err("md-raid1: %s: md core's bitmap attributes cannot be replaced\n",
+		       mdname(mddev));
+		return -EBUSY;
+	}
+	mddev->to_remove = at->group;
+	set_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
+	WRITE_ONCE(at->removing, true);
+	at->ops = mddev->bitmap_ops;
+	mddev->bitmap_ops = &intent_ops;
+	return 0;
+}
+
+static void attach_shown(struct mddev *mddev)
+{
+}
+
+static void attach_watch(struct mddev *mddev, struct compat_attach *at)
+{
+}
+
+static void detach(struct mddev *mddev, struct compat_attach *at)
+{
+	if (!at->ops)
+		return;
+	mddev->bitmap_ops = at->ops;
+	clear_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
+	if (mddev->to_remove == at->group) {
+		mddev->to_remove = NULL;	/* it is still there */
+		return;
+	}
+	if (at->ours)
+		sysfs_remove_group(&mddev->kobj, &bitmap_group);
+	if (sysfs_create_group(&mddev->kobj, at->group))
+		pr_warn("md-raid1: %s: md core's bitmap attributes are lost\n",
+			mdname(mddev));
+}
+
+#endif
+
 /**
  * compat_attach() - make the intent engine the array's engine
  * @mddev:	the array, in ->run()
@@ -409,18 +790,11 @@ static const struct attribute_group *core_group(struct mddev *mddev)
  */
 int compat_attach(struct mddev *mddev, struct compat_attach *at)
 {
-	at->group = core_group(mddev);
-	if (!at->group || mddev->to_remove) {
-		pr_err("md-raid1: %s: md core's bitmap attributes cannot be replaced\n",
-		       mdname(mddev));
-		return -EBUSY;
-	}
-	mddev->to_remove = at->group;
-	set_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
-	at->removing = true;
-	at->ops = mddev->bitmap_ops;
-	mddev->bitmap_ops = &intent_ops;
-	return 0;
+	int err = attach(mddev, at);
+
+	if (!err)
+		at->mddev = mddev;
+	return err;
 }
 
 /**
@@ -435,7 +809,11 @@ void compat_attach_late(struct mddev *mddev, struct compat_attach *at)
 	struct kernfs_node *node;
 	unsigned int noio;
 
-	if (at->ours || !at->removing || READ_ONCE(mddev->to_remove))
+	if (!READ_ONCE(at->removing)) {
+		attach_watch(mddev, at);
+		return;
+	}
+	if (READ_ONCE(mddev->to_remove))
 		return;
 	node = sysfs_get_dirent(mddev->kobj.sd, "bitmap");
 	if (node) {
@@ -447,7 +825,9 @@ void compat_attach_late(struct mddev *mddev, struct compat_attach *at)
 	noio = memalloc_noio_save();
 	at->ours = !sysfs_create_group(&mddev->kobj, &bitmap_group);
 	memalloc_noio_restore(noio);
-	at->removing = false;
+	if (at->ours)
+		attach_shown(mddev);
+	WRITE_ONCE(at->removing, false);
 	clear_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
 	if (!at->ours)
 		pr_warn("md-raid1: %s: no attributes for the bitmap\n",
@@ -463,17 +843,101 @@ void compat_attach_late(struct mddev *mddev, struct compat_attach *at)
  */
 void compat_detach(struct mddev *mddev, struct compat_attach *at)
 {
-	if (!at->ops)
-		return;
-	mddev->bitmap_ops = at->ops;
-	clear_bit(MD_RESYNCING_REMOTE, &mddev->recovery);
-	if (mddev->to_remove == at->group) {
-		mddev->to_remove = NULL;	/* it is still there */
-		return;
-	}
-	if (at->ours)
-		sysfs_remove_group(&mddev->kobj, &bitmap_group);
-	if (sysfs_create_group(&mddev->kobj, at->group))
-		pr_warn("md-raid1: %s: md core's bitmap attributes are lost\n",
-			mdname(mddev));
+	if (at->mddev)
+		detach(mddev, at);
+}
+
+/**
+ * compat_register() - tell md core of the personality and the engine
+ * @pers:	the personality
+ *
+ * Context: may sleep.
+ * Return: 0, or an error of md core's
+ */
+int compat_register(struct md_personality *pers)
+{
+#ifdef MD_HAS_BITMAP_ID
+	int err = register_md_submodule(&intent_ops.head);
+
+	if (err)
+		return err;
+	err = register_md_submodule(&pers->head);
+	if (err)
+		unregister_md_submodule(&intent_ops.head);
+	return err;
+#else
+	return register_md_personality(pers);
+#endif
+}
+
+/**
+ * compat_unregister() - the opposite of compat_register()
+ * @pers:	the personality
+ *
+ * Context: may sleep.
+ */
+void compat_unregister(struct md_personality *pers)
+{
+#ifdef MD_HAS_BITMAP_ID
+	unregister_md_submodule(&pers->head);
+	unregister_md_submodule(&intent_ops.head);
+#else
+	unregister_md_personality(pers);
+#endif
+}
+
+/* ------------------------------------------------------- foreign engines */
+
+/**
+ * compat_foreign_due() - does a foreign engine want something copied?
+ * @mddev:	the array
+ * @sector:	where copying has got to
+ * @degraded:	not all slots have a member that works
+ * @run:	gets the number of sectors from there on that this is true of
+ *
+ * Context: the sync thread.
+ * Return: true if so
+ */
+bool compat_foreign_due(struct mddev *mddev, sector_t sector, bool degraded,
+			sector_t *run)
+{
+#ifdef MD_HAS_BITMAP_ID
+	return md_bitmap_start_sync(mddev, sector, run, degraded);
+#else
+	return true;
+#endif
+}
+
+/**
+ * compat_foreign_checkpoint() - all of what was due below a sector is copied
+ * @mddev:	the array
+ * @sector:	the sector
+ *
+ * Context: the sync thread; may sleep.
+ */
+void compat_foreign_checkpoint(struct mddev *mddev, sector_t sector)
+{
+#ifdef MD_HAS_BITMAP_ID
+	mddev->bitmap_ops->cond_end_sync(mddev, sector, true);
+#endif
+}
+
+/**
+ * compat_foreign_finish() - copying is over
+ * @mddev:	the array
+ * @done:	all of what was due below this is copied; MaxSector for all
+ * @tried:	where copying had got to
+ *
+ * Context: the sync thread; may sleep.
+ */
+void compat_foreign_finish(struct mddev *mddev, sector_t done, sector_t tried)
+{
+#ifdef MD_HAS_BITMAP_ID
+	sector_t blocks;
+
+	/* at least the chunk in which copying was given up */
+	for (; done <= tried && done < mddev->dev_sectors; done += blocks)
+		md_bitmap_end_sync(mddev, done, &blocks);
+	mddev->bitmap_ops->close_sync(mddev);
+#endif
 }

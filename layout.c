@@ -13,8 +13,10 @@
  */
 #include <linux/raid/md_p.h>
 #include <linux/raid/md_u.h>
+#include "compat-config.h"
 #include "md.h"
 #include "md-bitmap.h"
+#include "md-cluster.h"
 
 struct layout {
 	/* md's structures */
@@ -42,6 +44,11 @@ struct layout {
 	enum sync_action sync_action;
 	enum md_ro_state md_ro_state;
 	enum bitmap_state bitmap_state;
+#ifdef MD_HAS_SUBMODULES
+	struct md_submodule_head md_submodule_head;
+	enum md_submodule_type md_submodule_type;
+	enum md_submodule_id md_submodule_id;
+#endif
 
 	/* structures of the block layer that both sides look into */
 	struct bio bio;
@@ -60,6 +67,9 @@ struct layout {
 	typeof(&md_allow_write) md_allow_write;
 	typeof(&md_check_recovery) md_check_recovery;
 	typeof(&md_done_sync) md_done_sync;
+#ifdef MD_HAS_SYNC_ERROR
+	typeof(&md_sync_error) md_sync_error;
+#endif
 	typeof(&md_error) md_error;
 	typeof(&md_flush_request) md_flush_request;
 	typeof(&md_init_stacking_limits) md_init_stacking_limits;
@@ -78,9 +88,17 @@ struct layout {
 	typeof(&mddev_unlock) mddev_unlock;
 	typeof(&rdev_clear_badblocks) rdev_clear_badblocks;
 	typeof(&rdev_set_badblocks) rdev_set_badblocks;
+#ifdef MD_HAS_SUBMODULES
+	typeof(&register_md_submodule) register_md_submodule;
+#else
 	typeof(&register_md_personality) register_md_personality;
+#endif
 	typeof(&sync_page_io) sync_page_io;
+#ifdef MD_HAS_SUBMODULES
+	typeof(&unregister_md_submodule) unregister_md_submodule;
+#else
 	typeof(&unregister_md_personality) unregister_md_personality;
+#endif
 };
 
 /* Makes the compiler describe it. */

@@ -276,7 +276,7 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors)
 {
 	sector_t first_bad;
-	int bad_sectors;
+	compat_bad_len_t bad_sectors;
 
 	if (!is_badblock(rdev, sector, sectors, &first_bad, &bad_sectors))
 		return sectors;
@@ -307,7 +307,7 @@ bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 		return false;
 	if (conf->intent)
 		return intent_needed(conf->intent, sector, sectors);
-	return sector + sectors > resync;
+	return compat_foreign(conf->mddev) || sector + sectors > resync;
 }
 
 /*
@@ -572,7 +572,7 @@ static bool leg_all_bad(const struct r1_leg *leg)
 {
 	const struct r1_io *io = leg->io;
 	sector_t first_bad;
-	int bad_sectors;
+	compat_bad_len_t bad_sectors;
 
 	return io->sectors &&
 	       is_badblock(leg->rdev, io->sector, io->sectors, &first_bad,
@@ -698,6 +698,7 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 			 WRITE_REGIONS * REGION_SECTORS;
 	struct intent *bm;
 	struct r1_io *io;
+	bool foreign;
 
 	if (nowait && write_start_waits(mddev)) {
 		bio_wouldblock_error(bio);
@@ -707,6 +708,9 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 		bio = io_split(conf, bio, limit - bio->bi_iter.bi_sector);
 
 	md_write_start(mddev, bio);
+	foreign = compat_foreign(mddev);
+	if (foreign)
+		compat_foreign_begin(mddev, &bio);
 	io = io_alloc(conf, bio);
 	if (!io)
 		goto again;
@@ -716,9 +720,11 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 		mempool_free(io, &conf->io_pool);
 		goto again;
 	}
-	if (blk_queue_io_stat(mddev->gendisk->queue))
+	if (!foreign && blk_queue_io_stat(mddev->gendisk->queue))
 		io->start_time = bio_start_io_acct(bio);
 	write_legs(io);
+	if (foreign)
+		compat_foreign_commit(mddev);
 	bm = conf->intent;
 	if (!bm || intent_begin(bm, io))
 		r1_io_submit(io);
@@ -751,7 +757,7 @@ static bool member_is_last(const struct r1_conf *conf,
 
 	return test_bit(In_sync, &rdev->flags) &&
 	       conf->raid_disks - conf->mddev->degraded == 1 &&
-	       !conf->mddev->fail_last_dev;
+	       !compat_fail_last_dev(conf->mddev);
 }
 
 static void say_last(const struct r1_conf *conf, const struct md_rdev *rdev)
@@ -891,7 +897,7 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 	struct intent *bm;
 	int slot, err;
 
-	if (mddev->recovery_disabled == conf->recovery_disabled)
+	if (compat_spares_epoch(mddev) == conf->hopeless)
 		return -EBUSY;
 	if (test_bit(Replacement, &rdev->flags)) {
 		pr_warn("md-raid1: %s: %pg: replacement of a member is not supported, fail it and add the new one\n",
@@ -918,7 +924,8 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 	if (!bm || !bm->maps) {
 		m = &conf->member[slot];
 		/* any former member of the mirror will do, whatever its slot */
-		m->full = !bm || rdev->saved_raid_disk < 0 || conf->need_full;
+		m->full = (!bm && !compat_foreign(mddev)) ||
+			  rdev->saved_raid_disk < 0 || conf->need_full;
 		if (m->full)
 			rdev->saved_raid_disk = -1;
 		member_publish(conf, slot, rdev);
@@ -977,7 +984,7 @@ static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 		return -EBUSY;
 	/* a member to be recovered stays, unless that is hopeless */
 	if (!test_bit(Faulty, &rdev->flags) &&
-	    mddev->recovery_disabled != conf->recovery_disabled &&
+	    compat_spares_epoch(mddev) != conf->hopeless &&
 	    mddev->degraded < conf->raid_disks)
 		return -EBUSY;
 	/* with the slot empty, nothing would hold writes back (I5) */
@@ -1112,7 +1119,7 @@ static void recovery_rewind(struct r1_conf *conf)
 
 	if (test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
 		return;
-	clear_bit(MD_RECOVERY_ERROR, &conf->mddev->recovery);
+	compat_sync_error_forget(conf->mddev);
 	if (!bm || !bm->maps)
 		return;
 	for (slot = 0; slot < conf->raid_disks; slot++) {
@@ -1135,6 +1142,21 @@ static void r1_thread(struct md_thread *thread)
 	md_check_recovery(mddev);
 	parked_release(conf, parked);
 	events_confirm(conf);
+}
+
+/**
+ * r1_is_array() - is this personality the array's?
+ * @mddev:	the array, which may not have been started yet
+ *
+ * Context: reconfig_mutex is held.
+ */
+bool r1_is_array(struct mddev *mddev)
+{
+	struct md_thread *thread;
+
+	thread = rcu_dereference_protected(mddev->thread,
+			lockdep_is_held(&mddev->reconfig_mutex));
+	return thread && thread->run == r1_thread;
 }
 
 static void r1_quiesce(struct mddev *mddev, int quiesce)
@@ -1228,7 +1250,7 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	conf->raid_disks = mddev->raid_disks;
 	conf->events_written = mddev->events;
 	conf->lost = MaxSector;
-	conf->recovery_disabled = mddev->recovery_disabled - 1;
+	conf->hopeless = U64_MAX;
 	spin_lock_init(&conf->lock);
 	init_waitqueue_head(&conf->wait);
 	init_llist_head(&conf->parked);
@@ -1347,10 +1369,11 @@ static int run_limits(struct mddev *mddev)
 	int err;
 
 	md_init_stacking_limits(&lim);
+	compat_limits_before(mddev, &lim);
 	err = mddev_stack_rdev_limits(mddev, &lim, MDDEV_STACK_INTEGRITY);
 	/* members may disagree about these, and both can be done otherwise */
 	lim.max_secure_erase_sectors = 0;
-	lim.max_write_zeroes_sectors = 0;
+	compat_limits_no_write_zeroes(&lim);
 	return err ?: queue_limits_set(mddev->gendisk->queue, &lim);
 }
 
@@ -1428,22 +1451,24 @@ static void r1_free(struct mddev *mddev, void *priv)
 	struct r1_conf *conf = priv;
 
 	/* md core has not done so if the start of the array failed */
-	if (mddev->bitmap && mddev->pers && mddev->pers->level != 1) {
-		pr_warn("md-raid1: %s: taken over by %s, the bitmap is dropped\n",
-			mdname(mddev), mddev->pers->name);
-		mddev->bitmap_info.offset = 0;
+	if (compat_engine_ours(mddev)) {
+		if (mddev->bitmap && mddev->pers &&
+		    compat_pers_level(mddev->pers) != 1) {
+			pr_warn("md-raid1: %s: taken over by %s, the bitmap is dropped\n",
+				mdname(mddev), compat_pers_name(mddev->pers));
+			mddev->bitmap_info.offset = 0;
+		}
+		intent_destroy(mddev);
 	}
-	intent_destroy(mddev);
 	compat_detach(mddev, &conf->attached);
 	conf_free(conf);
 }
 
 static struct md_personality r1_personality = {
-	.name			= "raid1",
-	.level			= 1,
-	.owner			= THIS_MODULE,
+	COMPAT_PERSONALITY("raid1", 1),
 	.make_request		= r1_make_request,
 	.run			= r1_run,
+	.start			= compat_start,
 	.free			= r1_free,
 	.status			= r1_status,
 	.error_handler		= r1_error,
@@ -1463,12 +1488,12 @@ static int __init r1_init(void)
 		pr_err("md-raid1: the kernel's own raid1 is loaded and would keep serving RAID-1 arrays: stop them, rmmod raid1, then load md-raid1\n");
 		return -EEXIST;
 	}
-	return register_md_personality(&r1_personality);
+	return compat_register(&r1_personality);
 }
 
 static void __exit r1_exit(void)
 {
-	unregister_md_personality(&r1_personality);
+	compat_unregister(&r1_personality);
 }
 
 module_init(r1_init);

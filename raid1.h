@@ -148,8 +148,7 @@ struct r1_io {
  * @wq:		for the steps of copying
  * @io_pool:	struct r1_io
  * @split_set:	bios for requests that cross a region
- * @recovery_disabled: value of mddev->recovery_disabled for which recovery is
- *		pointless
+ * @hopeless:	value of compat_spares_epoch() for which recovery is pointless
  * @need_full:	a member left before it had everything: until no slot is
  *		vacant, bits are not enough for any that returns; without member
  *		maps only
@@ -179,7 +178,7 @@ struct r1_conf {
 	struct workqueue_struct	*wq;
 	mempool_t		io_pool;
 	struct bio_set		split_set;
-	int			recovery_disabled;
+	u64			hopeless;
 	bool			need_full;
 	struct r1_sync		*sync;
 	struct compat_attach	attached;
@@ -197,6 +196,7 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors);
 bool r1_fault_unrecorded(struct r1_conf *conf);
 void r1_events_written(struct r1_conf *conf);
+bool r1_is_array(struct mddev *mddev);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
 

@@ -114,7 +114,7 @@ static void sync_give_up(struct r1_sync *sync, sector_t sector,
 
 	pr_err("md-raid1: %s: recovery stopped, nothing to copy from at sectors %llu+%u\n",
 	       mdname(conf->mddev), (u64)sector, sectors);
-	conf->recovery_disabled = conf->mddev->recovery_disabled;
+	conf->hopeless = compat_spares_epoch(conf->mddev);
 }
 
 static bool comparing(const struct r1_sync *sync)
@@ -127,6 +127,12 @@ static bool sync_by_map(const struct r1_sync *sync)
 	const struct intent *bm = sync->conf->intent;
 
 	return sync->mode == SYNC_RECOVER && bm && bm->maps;
+}
+
+/* Is it known, by whatever engine, what changed? */
+static bool has_bits(struct r1_conf *conf)
+{
+	return conf->intent || compat_foreign(conf->mddev);
 }
 
 /* ------------------------------------------------------------- windows */
@@ -283,7 +289,7 @@ static void window_end(struct window *w, bool ok)
 	sync->idle++;
 	spin_unlock_irq(&sync->lock);
 	wake_up_all(&conf->wait);
-	md_done_sync(mddev, sectors, ok);
+	compat_sync_done(mddev, sectors, ok);
 }
 
 /* ------------------------------------------------------------------ I/O */
@@ -312,7 +318,7 @@ static void copy_send(struct window *w, int slot, struct bio_vec *buf,
 	bio->bi_iter.bi_sector = w->sector + copy->rdev->data_offset;
 	bio->bi_end_io = copy_end;
 	bio->bi_private = copy;
-	md_sync_acct_bio(bio, w->sectors);
+	compat_sync_acct(bio, w->sectors);
 	submit_bio_noacct(bio);
 }
 
@@ -568,7 +574,7 @@ static u32 recovery_targets(struct r1_conf *conf, sector_t sector, bool due,
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];
 		struct md_rdev *rdev = READ_ONCE(m->rdev);
-		bool full = m->full || !conf->intent;
+		bool full = m->full || !has_bits(conf);
 		sector_t offset;
 
 		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
@@ -630,8 +636,18 @@ static void window_start(struct window *w, u32 from, u32 to)
 static void sync_settle(struct r1_sync *sync, sector_t end, bool over)
 {
 	struct intent *bm = sync->conf->intent;
+	struct mddev *mddev = sync->conf->mddev;
 
-	if (!bm || comparing(sync))
+	if (comparing(sync))
+		return;
+	if (compat_foreign(mddev)) {
+		if (over)
+			compat_foreign_finish(mddev, end, sync->next);
+		else if (sync->bad == MaxSector)
+			compat_foreign_checkpoint(mddev, end);
+		return;
+	}
+	if (!bm)
 		return;
 	if (!sync_by_map(sync)) {
 		intent_sync_done(bm, end, over);
@@ -641,8 +657,7 @@ static void sync_settle(struct r1_sync *sync, sector_t end, bool over)
 		pr_err("md-raid1: %s: recovery stopped, what was copied is not on stable storage\n",
 		       mdname(sync->conf->mddev));
 		sync_failed(sync, 0);
-		sync->conf->recovery_disabled =
-			sync->conf->mddev->recovery_disabled;
+		sync->conf->hopeless = compat_spares_epoch(sync->conf->mddev);
 	}
 }
 
@@ -699,7 +714,7 @@ static void sync_checkpoint(struct r1_sync *sync, sector_t sector)
 	/* what was copied since is copied again if the member fails */
 	if (sync_by_map(sync))
 		interval = min(interval, (unsigned long)HZ);
-	if (!sync->conf->intent || comparing(sync) ||
+	if (!has_bits(sync->conf) || comparing(sync) ||
 	    time_before(jiffies, sync->checkpoint + interval))
 		return;
 	wait_event(mddev->recovery_wait,
@@ -713,6 +728,17 @@ static void sync_checkpoint(struct r1_sync *sync, sector_t sector)
 	sync->checkpoint = jiffies;
 }
 
+/* Is there a slot that nobody is in, or copied to? */
+static bool slot_missing(struct r1_conf *conf)
+{
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (!r1_member_usable(READ_ONCE(conf->member[slot].rdev)))
+			return true;
+	return false;
+}
+
 /*
  * What is to be done at @sector: copy from one of @from to @to, or nothing if
  * @to is empty. @len is shortened to what all of this is true for.
@@ -723,6 +749,7 @@ static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
 	struct r1_conf *conf = sync->conf;
 	struct intent *bm = conf->intent;
 	bool unclean = compat_resync_offset(conf->mddev) != MaxSector;
+	bool foreign = compat_foreign(conf->mddev);
 	sector_t run;
 	bool due = false;
 	unsigned int want;
@@ -731,6 +758,10 @@ static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
 	*to = 0;
 	if (bm && !comparing(sync) && !sync_by_map(sync)) {
 		due = intent_sync_start(bm, sector, &run);
+		*len = min(*len, run);
+	} else if (foreign && !comparing(sync)) {
+		due = compat_foreign_due(conf->mddev, sector,
+					 slot_missing(conf), &run);
 		*len = min(*len, run);
 	}
 	if (sync_by_map(sync))
@@ -744,7 +775,7 @@ static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
 			sync_failed(sync, sector);
 		return;
 	}
-	if (sync->mode == SYNC_RESYNC && bm && !due)
+	if (sync->mode == SYNC_RESYNC && (bm || foreign) && !due)
 		return;
 
 	want = min3(*len, (sector_t)WINDOW_SECTORS,
@@ -787,7 +818,7 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 		conf->sync = sync;
 	}
 	if (sync->mode == SYNC_RECOVER &&
-	    conf->recovery_disabled == mddev->recovery_disabled) {
+	    conf->hopeless == compat_spares_epoch(mddev)) {
 		/* md core takes the member out when nothing uses it */
 		sync_failed(sync, sector);
 		msleep_interruptible(500);

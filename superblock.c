@@ -66,6 +66,8 @@ const char *intent_super_check(const struct intent_super *sb,
 	if (version == INTENT_VERSION_HOST)
 		return "its bits are in host order";
 #endif
+	if (version == INTENT_VERSION_LOCKLESS)
+		return "it is for a lockless engine";
 	if (version != INTENT_VERSION && version != INTENT_VERSION_HOST)
 		return "its version is unknown";
 	if (memcmp(sb->uuid, ex->uuid, sizeof(sb->uuid)))
@@ -161,6 +163,12 @@ static bool intent_read(struct md_rdev *rdev, loff_t pos, unsigned int bytes,
 			    size, page, REQ_OP_READ, true);
 }
 
+static bool intent_lockless(const struct intent_super *sb)
+{
+	return le32_to_cpu(sb->magic) == INTENT_MAGIC &&
+	       le32_to_cpu(sb->version) == INTENT_VERSION_LOCKLESS;
+}
+
 /* What a member's copy of the bitmap superblock lacks; NULL if it is valid. */
 static const char *member_super(struct md_rdev *rdev, struct page *page)
 {
@@ -185,7 +193,8 @@ static const char *member_super(struct md_rdev *rdev, struct page *page)
  * as another one has a valid copy.
  *
  * Context: may sleep.
- * Return: 0, -EINVAL if no member has a valid copy, -ENOMEM
+ * Return: 0, -EINVAL if no member has a valid copy, -EOPNOTSUPP if one has a
+ * bitmap for another engine, -ENOMEM
  */
 int intent_super_load(struct mddev *mddev, struct intent_super *sb)
 {
@@ -207,6 +216,8 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
 		if (why) {
 			pr_err("md-raid1: %s: bitmap on %pg not used: %s\n",
 			       mdname(mddev), rdev->bdev, why);
+			if (err && intent_lockless(disk))
+				err = -EOPNOTSUPP;
 			continue;
 		}
 		if (err || le64_to_cpu(disk->events) > le64_to_cpu(sb->events))
@@ -214,7 +225,7 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
 		err = 0;
 	}
 	put_page(page);
-	if (err)
+	if (err == -EINVAL)
 		pr_err("md-raid1: %s: no member has a usable bitmap; to start the array without it: mdadm --assemble --update=no-bitmap\n",
 		       mdname(mddev));
 	return err;
