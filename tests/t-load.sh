@@ -24,13 +24,19 @@ want=$(sum /dev/md0)
 assert_same "$a" "$b"
 
 note "stock's module loaded afterwards changes nothing"
-load_stock
+if [ -e /sys/block/md0/md/bitmap_type ]; then
+	# md core of 7.x has one personality a level: it does not even load
+	out=$(load_stock 2>&1) && fail "stock's module was loaded as well"
+	assert_match "$out" "Device or resource busy" "error"
+else
+	load_stock
+fi
 fill /dev/md0 2 0 1024
 md_stop /dev/md0
 assert_eq "$(users md_raid1)" 0 "users of the module"
 md_assemble /dev/md0 "$a" "$b"
 assert_ne "$(users md_raid1)" 0 "users of md-raid1"
-assert_eq "$(users raid1)" 0 "users of raid1"
+assert_fails test "$(users raid1)" -gt 0
 fill /dev/md0 1 0 1024
 assert_eq "$(sum /dev/md0)" "$want" content
 assert_same "$a" "$b"
@@ -38,6 +44,7 @@ md_stop /dev/md0
 
 note "unloading leaves an array to nobody, or to stock's module"
 rmmod md_raid1
+load_stock
 md_assemble /dev/md0 "$a" "$b"
 assert_ne "$(users raid1)" 0 "users of raid1"
 assert_eq "$(sum /dev/md0)" "$want" content
