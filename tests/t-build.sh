@@ -1,7 +1,7 @@
 #!/bin/bash
 # about: the build takes no headers but the kernel's own, and says what it lacks
 # timeout: 600
-# kernel: stable
+# kernel: stable backports
 # where: host
 set -euo pipefail
 
@@ -20,6 +20,7 @@ make clean >/dev/null
 for KDIR in /usr/src/linux-headers-*-cloud-amd64; do :; done
 export KDIR
 release=${KDIR#*headers-}
+series=$(cut -d. -f1,2 <<<"$release")
 version=$(dpkg-query -W -f '${Version}' "linux-headers-$release")
 
 note() { echo "-- $*"; }
@@ -49,29 +50,29 @@ without() {
 
 note "a kernel that is not supported"
 mkdir -p /tmp/other/include/generated
-for other in 6.11.0-1-amd64 6.1.120 6.13-rc1 6.120.1 7.3.1-amd64; do
+for other in 6.11.0-1-amd64 6.1.120 6.13-rc1 6.120.1 6.18.3 7.1.3-amd64 7.30.1; do
 	echo "#define UTS_RELEASE \"$other\"" \
 		>/tmp/other/include/generated/utsrelease.h
-	refuses "for kernel 6.12 .* for $other, " make KDIR=/tmp/other
+	refuses "for kernel 6.12 or .* for $other, " make KDIR=/tmp/other
 done
 
 note "no kernel at all"
 refuses '/nowhere is not .* linux-headers' make KDIR=/nowhere
 
 note "a kernel whose source is nowhere"
-echo '#define UTS_RELEASE "6.12.7-mine"' >/tmp/other/include/generated/utsrelease.h
-refuses 'source of 6.12.7-mine .*MD_HEADERS=DIR' make KDIR=/tmp/other
+echo "#define UTS_RELEASE \"$series.7-mine\"" >/tmp/other/include/generated/utsrelease.h
+refuses "source of $series.7-mine .*MD_HEADERS=DIR" make KDIR=/tmp/other
 
 note "the source package is missing, or of another version"
 without dpkg-query
-refuses "linux-source-6.12 of version ${version//+/\\+} is missing" \
+refuses "linux-source-$series of version ${version//+/\\+} is missing" \
 	env PATH=/tmp/bin make
-cat >/tmp/bin/dpkg-query <<'EOF'
+cat >/tmp/bin/dpkg-query <<EOF
 #!/bin/sh
-echo 6.12.1-1
+echo $series.1-1
 EOF
 chmod +x /tmp/bin/dpkg-query
-refuses "of version ${version//+/\\+} is missing.*6.12.1-1 is installed" \
+refuses "of version ${version//+/\\+} is missing.*$series.1-1 is installed" \
 	env PATH=/tmp/bin make
 
 note "commands are missing"
@@ -117,7 +118,7 @@ md.h|s/^	int				raid_disks;/	long raid_disks;/|struct mddev.raid_disks
 md.h|s/^	struct mddev	\*mddev;//|struct md_io_clone.mddev is missing
 md.h|s/^	In_sync,/	Out_of_sync, &/|flag_bits .* Out_of_sync
 md.h|s/^	MD_RECOVERY_INTR,//|does not compile .*MD_RECOVERY_INTR.* undeclared)
-md.h|s/md_done_sync(.*)/md_done_sync(struct mddev *mddev, int blocks)/|md_done_sync has 2
+md.h|s/md_done_sync(.*)/md_done_sync(struct mddev *mddev)/|md_done_sync has 1
 md.h|s/^	int (\*resize) (struct mddev \*mddev,/& int more,/|md_personality.resize has 3
 md-bitmap.h|/(\*daemon_work)/d|bitmap_operations.daemon_work is missing
 md-bitmap.h|s/(\*flush)/(*x)/;s/(\*write_all)/(*flush)/;s/(\*x)/(*write_all)/|operations are in another order

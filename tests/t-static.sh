@@ -1,7 +1,7 @@
 #!/bin/bash
 # about: no complaint of the compiler, sparse, checkpatch or shellcheck
 # timeout: 600
-# kernel: stable
+# kernel: stable backports
 # where: host
 set -euo pipefail
 
