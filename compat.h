@@ -135,9 +135,9 @@ static inline bool compat_fail_last_dev(const struct mddev *mddev)
 
 /* What is_badblock() gives the length of the bad sectors in. */
 #ifdef MD_HAS_BADBLOCK_SECTOR_T
-typedef sector_t compat_bad_len_t;
+#define compat_bad_len	sector_t
 #else
-typedef int compat_bad_len_t;
+#define compat_bad_len	int
 #endif
 
 /* -------------------------------------------------------------- copying */

@@ -276,7 +276,7 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors)
 {
 	sector_t first_bad;
-	compat_bad_len_t bad_sectors;
+	compat_bad_len bad_sectors;
 
 	if (!is_badblock(rdev, sector, sectors, &first_bad, &bad_sectors))
 		return sectors;
@@ -572,7 +572,7 @@ static bool leg_all_bad(const struct r1_leg *leg)
 {
 	const struct r1_io *io = leg->io;
 	sector_t first_bad;
-	compat_bad_len_t bad_sectors;
+	compat_bad_len bad_sectors;
 
 	return io->sectors &&
 	       is_badblock(leg->rdev, io->sector, io->sectors, &first_bad,
