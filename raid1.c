@@ -1486,7 +1486,7 @@ static int __init r1_init(void)
 {
 	if (compat_stock_loaded()) {
 		pr_err("md-raid1: the kernel's own raid1 is loaded and would keep serving RAID-1 arrays: stop them, rmmod raid1, then load md-raid1\n");
-		return -EEXIST;
+		return -EBUSY;
 	}
 	return compat_register(&r1_personality);
 }
