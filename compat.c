@@ -691,8 +691,10 @@ static void attach_shown(struct mddev *mddev)
 
 static void attach_watch(struct mddev *mddev, struct compat_attach *at)
 {
+	struct r1_conf *conf = container_of(at, struct r1_conf, attached);
+
 	if (vacant_wanted(mddev))
-		queue_work(system_unbound_wq, &at->work);
+		queue_work(conf->wq, &at->work);
 }
 
 static void detach(struct mddev *mddev, struct compat_attach *at)

@@ -145,7 +145,7 @@ struct r1_io {
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
  * @repair_page: buffer of @retry_work
  * @retry_wq:	for @retry_work, which may wait for copying to end
- * @wq:		for the steps of copying
+ * @wq:		for the steps of copying, and compat_attach.work
  * @io_pool:	struct r1_io
  * @split_set:	bios for requests that cross a region
  * @hopeless:	value of compat_spares_epoch() for which recovery is pointless

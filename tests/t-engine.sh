@@ -101,9 +101,9 @@ if md_assemble /dev/md0 "$a" "$b"; then
 	copied=$(($(bytes_written "$b") - before))
 	same_head
 	assert_ge "$copied" $((2048 * 1024)) "bytes copied to the member that returned"
-	assert_lt "$copied" $((12 * 1024 * 1024)) "bytes copied to the member that returned"
+	# that engine takes 512 chunks for changed, where one is
+	assert_lt "$copied" $((40 * 1024 * 1024)) "bytes copied to the member that returned"
 	mdadm --quiet /dev/md0 --add "$c"
-	mdadm --quiet --grow --raid-devices=3 /dev/md0 2>/dev/null || true
 	mdadm --quiet /dev/md0 --fail "$b" --remove "$b"
 	wait_letters /dev/md0 UU
 	wait_idle /dev/md0
