@@ -39,6 +39,8 @@
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sysfs.h>
+#include <linux/utsname.h>
+#include <generated/utsrelease.h>
 
 #include "raid1.h"
 #include "bitmap.h"
@@ -849,18 +851,40 @@ void compat_detach(struct mddev *mddev, struct compat_attach *at)
 		detach(mddev, at);
 }
 
+/*
+ * With CONFIG_MODVERSIONS, the kernel goes by the types of the functions that a
+ * module calls, but the module was made for all of md's structures.
+ */
+static bool made_for_this_kernel(void)
+{
+	const char *made_for = UTS_RELEASE;
+
+	/* stays a string, which a test can change in the file */
+	OPTIMIZER_HIDE_VAR(made_for);
+	if (!strcmp(init_utsname()->release, made_for))
+		return true;
+	pr_err("md-raid1: made for kernel %s, and this is %s: build it for this one\n",
+	       made_for, init_utsname()->release);
+	return false;
+}
+
 /**
  * compat_register() - tell md core of the personality and the engine
  * @pers:	the personality
  *
  * Context: may sleep.
- * Return: 0, or an error of md core's
+ * Return: 0, -ENOEXEC if this is another kernel, or an error of md core's
  */
 int compat_register(struct md_personality *pers)
 {
 #ifdef MD_HAS_BITMAP_ID
-	int err = register_md_submodule(&intent_ops.head);
+	int err;
+#endif
 
+	if (!made_for_this_kernel())
+		return -ENOEXEC;
+#ifdef MD_HAS_BITMAP_ID
+	err = register_md_submodule(&intent_ops.head);
 	if (err)
 		return err;
 	err = register_md_submodule(&pers->head);
