@@ -642,7 +642,8 @@ static void sync_settle(struct r1_sync *sync, sector_t end, bool over)
 		return;
 	if (compat_foreign(mddev)) {
 		if (over)
-			compat_foreign_finish(mddev, end, sync->next);
+			compat_foreign_finish(mddev, min(end, sync->lost),
+					      sync->next);
 		else if (sync->bad == MaxSector)
 			compat_foreign_checkpoint(mddev, end);
 		return;
