@@ -197,7 +197,7 @@ static void array_init(struct array *a)
 
 static struct intent *array_create(struct array *a)
 {
-	int err = intent_ops.create(&a->mddev, -1);
+	int err = intent_create(&a->mddev);
 
 	if (!err != !!a->mddev.bitmap)
 		finding("create returned %d, and %s bitmap", err,
@@ -210,7 +210,7 @@ static void array_exit(struct array *a)
 {
 	int m;
 
-	intent_ops.destroy(&a->mddev);
+	intent_destroy(&a->mddev);
 	watched = NULL;
 	for (m = 0; m < MEMBERS; m++)
 		if (a->rdev[m].nr_pending.counter)
@@ -793,7 +793,7 @@ static void check_writing(struct array *a, struct intent *bm, bool all_flips)
 
 	if (a->mddev.ro || nr_faults || !in_window(bm))
 		return;
-	intent_ops.write_all(&a->mddev);
+	intent_write_everything(&a->mddev);
 	picture_take(&p, bm);
 	slots = newest_supers(a, &sb);
 
@@ -894,7 +894,7 @@ static void array_arrival(struct array *a, struct intent *bm, int m)
 	a->mddev.events++;
 	sb->events = a->mddev.events;
 	sb->sb_csum = ~sb->sb_csum;
-	intent_ops.update_sb(bm);
+	intent_update_super(bm);
 
 	for (slot = 0; slot < in.config.slots; slot++)
 		if (!a->conf->member[slot].rdev)
@@ -925,8 +925,8 @@ static void run_array(struct array *a, struct intent *bm)
 	char *page;
 	int m;
 
-	intent_ops.load(&a->mddev);
-	intent_ops.get_stats(bm, &stats);
+	intent_load(&a->mddev);
+	intent_stats(bm, &stats);
 	for (m = 0; m < MEMBERS; m++)
 		if (in.config.member[m].flags & M_ARRIVES &&
 		    in.config.member[m].flags & M_PRESENT)
@@ -938,8 +938,8 @@ static void run_array(struct array *a, struct intent *bm)
 		mutex_unlock(&bm->tick_mutex);
 		free(page);
 	}
-	intent_ops.flush(&a->mddev);
-	intent_ops.update_sb(bm);
+	intent_settle(&a->mddev);
+	intent_update_super(bm);
 }
 
 /* ------------------------------------------------------------------ the rest */

@@ -536,12 +536,12 @@ struct mddev {
 	int			degraded;
 	int			raid_disks;
 	int			recovery_disabled;
+	bool			fail_last_dev;
 	unsigned long		recovery;
 	struct gendisk		*gendisk;
 	void			*thread;
 	spinlock_t		lock;
 	void			*bitmap;
-	struct bitmap_operations *bitmap_ops;
 	struct {
 		struct file	*file;
 		loff_t		offset;
@@ -568,20 +568,13 @@ struct md_bitmap_stats {
 	struct file	*file;
 };
 
-struct bitmap_operations {
-	bool (*enabled)(struct mddev *mddev);
-	int (*create)(struct mddev *mddev, int slot);
-	int (*load)(struct mddev *mddev);
-	void (*destroy)(struct mddev *mddev);
-	void (*flush)(struct mddev *mddev);
-	void (*write_all)(struct mddev *mddev);
-	void (*dirty_bits)(struct mddev *mddev, unsigned long first,
-			   unsigned long last);
-	void (*unplug)(struct mddev *mddev, bool sync);
-	void (*daemon_work)(struct mddev *mddev);
-	void (*wait_behind_writes)(struct mddev *mddev);
-	void (*update_sb)(void *data);
-	int (*get_stats)(void *data, struct md_bitmap_stats *stats);
+struct md_personality {
+	const char	*name;
+	int		level;
+};
+
+struct queue_limits {
+	unsigned int	max_write_zeroes_sectors;
 };
 
 #define rdev_for_each(rdev, mddev) \
@@ -593,5 +586,9 @@ struct bitmap_operations {
 bool sync_page_io(struct md_rdev *rdev, sector_t sector, int size,
 		  struct page *page, blk_opf_t opf, bool metadata_op);
 void rdev_dec_pending(struct md_rdev *rdev, struct mddev *mddev);
+
+/* named in headers only */
+void md_done_sync(struct mddev *mddev, int blocks, int ok);
+bool bdev_nonrot(struct block_device *bdev);
 
 #endif
