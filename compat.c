@@ -127,11 +127,11 @@ static void attr_unlock(struct mddev *mddev, bool suspend)
 static int engine_add(struct mddev *mddev);
 static void engine_remove(struct mddev *mddev);
 
-static ssize_t location_show(struct mddev *mddev, char *page)
+static ssize_t show_location(struct mddev *mddev, char *out)
 {
 	if (!mddev->bitmap_info.offset)
-		return sysfs_emit(page, "none\n");
-	return sysfs_emit(page, "%+lld\n", (s64)mddev->bitmap_info.offset);
+		return sysfs_emit(out, "none\n");
+	return sysfs_emit(out, "%+lld\n", (s64)mddev->bitmap_info.offset);
 }
 
 static int location_remove(struct mddev *mddev)
@@ -143,14 +143,14 @@ static int location_remove(struct mddev *mddev)
 	return 0;
 }
 
-static int location_add(struct mddev *mddev, const char *buf)
+static int location_add(struct mddev *mddev, const char *from)
 {
 	long long offset;
 	int err;
 
 	if (mddev->bitmap || mddev->bitmap_info.offset)
 		return -EBUSY;
-	err = kstrtoll(buf, 10, &offset);
+	err = kstrtoll(from, 10, &offset);
 	if (err)
 		return err;
 	if (!offset || (!mddev->major_version &&
@@ -168,7 +168,7 @@ static int location_add(struct mddev *mddev, const char *buf)
 	return err;
 }
 
-static ssize_t location_store(struct mddev *mddev, const char *buf, size_t len)
+static ssize_t store_location(struct mddev *mddev, const char *from, size_t len)
 {
 	int err = attr_lock(mddev, true);
 	unsigned int noio;
@@ -179,10 +179,10 @@ static ssize_t location_store(struct mddev *mddev, const char *buf, size_t len)
 	noio = memalloc_noio_save();
 	if (mddev->recovery || mddev->sync_thread)
 		err = -EBUSY;
-	else if (sysfs_streq(buf, "none"))
+	else if (sysfs_streq(from, "none"))
 		err = location_remove(mddev);
 	else
-		err = location_add(mddev, buf);
+		err = location_add(mddev, from);
 	/* at once: the event count must tell what was written without it */
 	if (!err && !mddev->external && mddev->pers)
 		md_update_sb(mddev, 1);
@@ -191,9 +191,9 @@ static ssize_t location_store(struct mddev *mddev, const char *buf, size_t len)
 	return err ?: len;
 }
 
-static ssize_t space_show(struct mddev *mddev, char *page)
+static ssize_t show_space(struct mddev *mddev, char *out)
 {
-	return sysfs_emit(page, "%lu\n", mddev->bitmap_info.space);
+	return sysfs_emit(out, "%lu\n", mddev->bitmap_info.space);
 }
 
 /* It must be enough, and leave the table of member maps alone. */
@@ -220,12 +220,12 @@ static int space_set(struct mddev *mddev, unsigned long sectors)
 	return err;
 }
 
-static ssize_t space_store(struct mddev *mddev, const char *buf, size_t len)
+static ssize_t store_space(struct mddev *mddev, const char *from, size_t len)
 {
 	unsigned long sectors;
 	int err;
 
-	err = kstrtoul(buf, 10, &sectors);
+	err = kstrtoul(from, 10, &sectors);
 	if (err)
 		return err;
 	if (!sectors || sectors > S32_MAX)
@@ -238,24 +238,24 @@ static ssize_t space_store(struct mddev *mddev, const char *buf, size_t len)
 	return err ?: len;
 }
 
-static ssize_t time_base_show(struct mddev *mddev, char *page)
+static ssize_t show_time_base(struct mddev *mddev, char *out)
 {
 	unsigned long delay = mddev->bitmap_info.daemon_sleep;
 
 	if (delay % HZ)
-		return sysfs_emit(page, "%lu.%03u\n", delay / HZ,
+		return sysfs_emit(out, "%lu.%03u\n", delay / HZ,
 				  jiffies_to_msecs(delay % HZ));
-	return sysfs_emit(page, "%lu\n", delay / HZ);
+	return sysfs_emit(out, "%lu\n", delay / HZ);
 }
 
 /* "S" or "S.FRACTION" seconds to jiffies, at least one. */
-static int parse_delay(const char *buf, unsigned long *delay)
+static int parse_delay(const char *from, unsigned long *delay)
 {
 	unsigned int seconds, digit, unit = 1000, ms = 0;
 	char text[16], *fraction;
 	int err;
 
-	if (strscpy(text, buf) < 0)
+	if (strscpy(text, from) < 0)
 		return -EINVAL;
 	fraction = strchr(text, '.');
 	if (fraction)
@@ -276,12 +276,12 @@ static int parse_delay(const char *buf, unsigned long *delay)
 	return 0;
 }
 
-static ssize_t time_base_store(struct mddev *mddev, const char *buf, size_t len)
+static ssize_t store_time_base(struct mddev *mddev, const char *from, size_t len)
 {
 	unsigned long delay;
 	int err;
 
-	err = parse_delay(buf, &delay);
+	err = parse_delay(from, &delay);
 	if (err)
 		return err;
 	err = attr_lock(mddev, false);
@@ -294,17 +294,17 @@ static ssize_t time_base_store(struct mddev *mddev, const char *buf, size_t len)
 	return len;
 }
 
-static ssize_t backlog_show(struct mddev *mddev, char *page)
+static ssize_t show_backlog(struct mddev *mddev, char *out)
 {
-	return sysfs_emit(page, "%lu\n", mddev->bitmap_info.max_write_behind);
+	return sysfs_emit(out, "%lu\n", mddev->bitmap_info.max_write_behind);
 }
 
-static ssize_t backlog_store(struct mddev *mddev, const char *buf, size_t len)
+static ssize_t store_backlog(struct mddev *mddev, const char *from, size_t len)
 {
 	unsigned long backlog;
 	int err;
 
-	err = kstrtoul(buf, 10, &backlog);
+	err = kstrtoul(from, 10, &backlog);
 	if (err)
 		return err;
 	if (backlog) {
@@ -321,17 +321,17 @@ static ssize_t backlog_store(struct mddev *mddev, const char *buf, size_t len)
 	return len;
 }
 
-static ssize_t chunksize_show(struct mddev *mddev, char *page)
+static ssize_t show_chunksize(struct mddev *mddev, char *out)
 {
-	return sysfs_emit(page, "%lu\n", mddev->bitmap_info.chunksize);
+	return sysfs_emit(out, "%lu\n", mddev->bitmap_info.chunksize);
 }
 
-static ssize_t chunksize_store(struct mddev *mddev, const char *buf, size_t len)
+static ssize_t store_chunksize(struct mddev *mddev, const char *from, size_t len)
 {
 	unsigned int size;
 	int err;
 
-	err = kstrtouint(buf, 10, &size);
+	err = kstrtouint(from, 10, &size);
 	if (err)
 		return err;
 	if (size < INTENT_CHUNK_MIN || !is_power_of_2(size))
@@ -347,20 +347,20 @@ static ssize_t chunksize_store(struct mddev *mddev, const char *buf, size_t len)
 	return err ?: len;
 }
 
-static ssize_t metadata_show(struct mddev *mddev, char *page)
+static ssize_t show_metadata(struct mddev *mddev, char *out)
 {
-	return sysfs_emit(page, "internal\n");
+	return sysfs_emit(out, "internal\n");
 }
 
-static ssize_t metadata_store(struct mddev *mddev, const char *buf, size_t len)
+static ssize_t store_metadata(struct mddev *mddev, const char *from, size_t len)
 {
 	if (mddev->bitmap || mddev->bitmap_info.offset)
 		return -EBUSY;
-	return sysfs_streq(buf, "internal") ? len : -EOPNOTSUPP;
+	return sysfs_streq(from, "internal") ? len : -EOPNOTSUPP;
 }
 
 /* Bits are cleared whenever that is safe; there is nothing to be set. */
-static ssize_t can_clear_show(struct mddev *mddev, char *page)
+static ssize_t show_can_clear(struct mddev *mddev, char *out)
 {
 	const struct intent *bm;
 	bool can;
@@ -369,16 +369,16 @@ static ssize_t can_clear_show(struct mddev *mddev, char *page)
 	bm = mddev->bitmap;
 	can = bm && (bm->maps || !mddev->degraded);
 	spin_unlock(&mddev->lock);
-	return sysfs_emit(page, "%s\n", !bm ? "" : can ? "true" : "false");
+	return sysfs_emit(out, "%s\n", !bm ? "" : can ? "true" : "false");
 }
 
-static ssize_t max_backlog_used_show(struct mddev *mddev, char *page)
+static ssize_t show_max_backlog_used(struct mddev *mddev, char *out)
 {
-	return sysfs_emit(page, "0\n");
+	return sysfs_emit(out, "0\n");
 }
 
 /* Not in md core: what absent and recovering members lack (maps_show()). */
-static ssize_t members_show(struct mddev *mddev, char *page)
+static ssize_t show_members(struct mddev *mddev, char *out)
 {
 	struct intent *bm;
 	ssize_t len = 0;
@@ -390,7 +390,7 @@ static ssize_t members_show(struct mddev *mddev, char *page)
 	bm = mddev->bitmap;
 	if (bm && bm->maps) {
 		mutex_lock(&bm->tick_mutex);
-		len = maps_show(bm, page);
+		len = maps_show(bm, out);
 		mutex_unlock(&bm->tick_mutex);
 	}
 	mddev_unlock(mddev);
@@ -399,10 +399,10 @@ static ssize_t members_show(struct mddev *mddev, char *page)
 
 #define BITMAP_ATTR_RW(_name) \
 	static struct md_sysfs_entry bitmap_##_name = \
-		__ATTR(_name, 0644, _name##_show, _name##_store)
+		__ATTR(_name, 0644, show_##_name, store_##_name)
 #define BITMAP_ATTR_RO(_name) \
 	static struct md_sysfs_entry bitmap_##_name = \
-		__ATTR(_name, 0444, _name##_show, NULL)
+		__ATTR(_name, 0444, show_##_name, NULL)
 
 BITMAP_ATTR_RW(location);
 BITMAP_ATTR_RW(space);
