@@ -624,8 +624,17 @@ void r1_io_submit(struct r1_io *io)
 	int i, legs = io->nr_legs;
 
 	atomic_set(&io->pending, legs + 1);
-	for (i = 0; i < legs; i++)
-		submit_bio_noacct(&io->leg[i].bio);
+	for (i = 0; i < legs; i++) {
+		struct r1_leg *leg = &io->leg[i];
+
+		/* it may have failed meanwhile, and not have got the intents */
+		if (test_bit(Faulty, &leg->rdev->flags)) {
+			set_bit(IO_AWAIT_SB, &io->flags);
+			bio_io_error(&leg->bio);
+			continue;
+		}
+		submit_bio_noacct(&leg->bio);
+	}
 	write_put(io);
 }
 
