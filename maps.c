@@ -306,6 +306,27 @@ static struct map *map_oldest(struct maps *maps)
 	return oldest;
 }
 
+/* Whoever is in sync lacks nothing, and needs no map. */
+static void maps_drop_synced(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	struct maps *maps = bm->maps;
+	int slot, idx;
+
+	idx = srcu_read_lock(&conf->srcu);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+		struct map *map = map_in_slot(maps, slot);
+
+		if (!map || !r1_member_usable(rdev) ||
+		    !test_bit(In_sync, &rdev->flags))
+			continue;
+		map_free(maps, map);
+		maps->dirty = true;
+	}
+	srcu_read_unlock(&conf->srcu, idx);
+}
+
 static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
 			   u32 csum)
 {
@@ -315,6 +336,8 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
 
 	lockdep_assert_held(&bm->tick_mutex);
 
+	if (maps_used(maps) >= maps->quota)
+		maps_drop_synced(bm);
 	if (maps_used(maps) >= maps->quota && maps_grow(maps)) {
 		map = map_oldest(maps);
 		if (!map)
@@ -548,22 +571,18 @@ bool maps_prepare(struct intent *bm)
 
 	lockdep_assert_held(&bm->tick_mutex);
 
+	maps_drop_synced(bm);
 	idx = srcu_read_lock(&conf->srcu);
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
-		struct map *map = map_in_slot(maps, slot);
 
 		if (!rdev)
 			continue;
 		if (test_bit(Faulty, &rdev->flags)) {
 			if (maps_leave(bm, rdev, slot))
 				good = false;
-		} else if (test_bit(In_sync, &rdev->flags)) {
-			if (map) {
-				map_free(maps, map);
-				maps->dirty = true;
-			}
-		} else if (!map) {
+		} else if (!test_bit(In_sync, &rdev->flags) &&
+			   !map_in_slot(maps, slot)) {
 			good = false;
 		}
 	}
