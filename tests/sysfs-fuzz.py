@@ -12,8 +12,8 @@ and again, anything is done. The processes:
     poke0, poke1   write and read attributes of md0, and send it ioctls
     scratch        the same for md1
     load0, load1   read and write md0
-    (this one)     undoes what stops I/O, adds members that were removed, and
-                   stops and starts both arrays
+    calm           undoes what keeps I/O from going on
+    supervisor     stops and starts both arrays, and adds members that were removed
 
 With the same SEED, each process does the same in the same order. -o runs only
 the processes whose name begins so. What they did is in DIR/NAME.ops. What md0 has
@@ -25,14 +25,13 @@ import fcntl
 import mmap
 import os
 import random
-import signal
 import struct
 import subprocess
 import sys
 import time
 
 SLOW = int(os.environ.get("SLOW", "1"))
-PATIENCE = 60 * SLOW    # seconds that anything may take
+PATIENCE = 30 * SLOW    # seconds that anything may take
 
 # ---- what is left out -------------------------------------------------------
 # On md0: what takes data away on purpose, or lets root vouch for data that are
@@ -42,6 +41,8 @@ LEFT_OUT = {
     "fail_last_dev",                # the last member may go
     "offset",                       # of a spare: its data begin elsewhere, in
                                     # its superblock if need be
+    "size",                         # of a spare: md core takes what the device
+                                    # has no room for, and mdadm refuses it then
     "recovery_start",               # says that a spare has data
     "bad_blocks",                   # on all members: nobody has these data
     "unacknowledged_bad_blocks",
@@ -131,6 +132,15 @@ class Board:
 
     def stopped(self):
         return self.mem[1] == 1
+
+    def end(self):
+        self.mem[2] = 1
+
+    def over(self):
+        return self.mem[2] == 1
+
+    def idle(self, name):
+        return self.said(name)[1] in ("parked", "done")
 
     def say(self, name, text):
         at = SLOT * (self.names.index(name) + 1)
@@ -274,6 +284,7 @@ class Loader(Worker):
                 raise
             good = False
             self.done(e)
+            fcntl.ioctl(self.dev.fd, IOCTLS["BLKROSET"], struct.pack("<i", 0))
         self.good += good
         self.bad += not good
         self.content.written(sector, sectors, self.tag, good)
@@ -331,6 +342,7 @@ class Poker(Worker):
         self.md, self.members, self.careful = md, members, careful
         self.base = "/sys/block/%s/md" % md
         self.directory = directory
+        self.found = []
 
     def step(self):
         if self.random.random() < 0.25:
@@ -339,12 +351,16 @@ class Poker(Worker):
             self.poke()
 
     def attributes(self):
+        """Looked up now and then only: that takes longer than all the rest"""
+        if self.found and self.random.random() < 0.9:
+            return self.found
         found = []
         for where, dirs, files in os.walk(self.base):
             dirs.sort()
             found += [os.path.join(where, f) for f in sorted(files)]
         if self.careful:
             found = [f for f in found if os.path.basename(f) not in LEFT_OUT]
+        self.found = found
         return found
 
     def value(self, name):
@@ -476,21 +492,7 @@ class Poker(Worker):
             os.close(fd)
 
 
-# ---- the supervisor ---------------------------------------------------------
-
-def quiet(*args, timeout=PATIENCE):
-    try:
-        return subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, timeout=timeout, check=False).returncode
-    except subprocess.TimeoutExpired:
-        die("still not done after %d s: %s" % (timeout, " ".join(args)))
-
-
-def die(text):
-    print("FAIL: " + text, flush=True)
-    quiet("sh", "-c", "echo w >/proc/sysrq-trigger")
-    sys.exit(1)
-
+# ---- those who keep it going ------------------------------------------------
 
 def echo(path, text):
     return Poker.access(path, text.encode() + b"\n")
@@ -508,48 +510,20 @@ def state_of(md):
     return read("/sys/block/%s/md/array_state" % md) or "clear"
 
 
-class Supervisor:
-    def __init__(self, board, seed, members, scratch):
-        self.board, self.members, self.scratch = board, members, scratch
-        self.random = random.Random("%s supervisor" % seed)
-        self.processes = {}
-        self.stops = self.made = 0
-        self.fd = None
+class Calmer(Worker):
+    """Undoes what keeps I/O or recovery from going on. It opens no device, as
+    that may have to wait for just this."""
 
-    def open(self):
-        self.fd = os.open("/dev/md0", os.O_RDONLY)
+    def run(self):
+        while not self.board.over():
+            for md in ("md0", "md1"):
+                self.doing("calm " + md)
+                self.calm(md)
+            time.sleep(1)
+        self.board.say(self.name, "done")
 
-    def close(self):
-        if self.fd is not None:
-            os.close(self.fd)
-        self.fd = None
-
-    def start(self, worker):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                self.close()
-                worker.run()
-                status = 0
-            finally:
-                os._exit(status)
-        self.processes[worker.name] = pid
-
-    def watch(self, want=()):
-        """Nobody may have failed, nor have been at one thing for long."""
-        for name, pid in self.processes.items():
-            since, what = self.board.said(name)
-            if what.startswith("FAILED"):
-                die("%s %s" % (name, what))
-            if what in ("parked", "done") or what in want:
-                continue
-            if time.monotonic() - since > PATIENCE:
-                die("%s hangs for %d s: %s\n%s" %
-                    (name, time.monotonic() - since, what, read("/proc/%d/stack" % pid)))
-
-    def calm(self, md):
-        """Undo what keeps I/O or recovery from going on."""
+    @staticmethod
+    def calm(md):
         base = "/sys/block/%s/md/" % md
         if not os.path.isdir(base):
             return
@@ -563,55 +537,32 @@ class Supervisor:
             if d.startswith("dev-"):
                 echo(base + d + "/state", "-blocked")
         if md == "md0":
-            if self.fd is not None:
-                try:
-                    fcntl.ioctl(self.fd, IOCTLS["BLKROSET"], struct.pack("<i", 0))
-                except OSError:
-                    pass
             echo(base + "array_state", "active")
 
-    def add_members(self):
-        """Those that are not in md0, as an administrator would."""
-        there = os.listdir("/sys/block/md0/md")
-        for m in self.members:
-            name = "dev-" + os.path.basename(m)
-            if name not in there:
-                quiet("mdadm", "--quiet", "/dev/md0", self.random.choice(("--add", "--re-add")), m)
-            elif "faulty" in read("/sys/block/md0/md/%s/state" % name) and \
-                    self.random.random() < 0.5:
-                quiet("mdadm", "--quiet", "/dev/md0", "--remove", m)
 
-    def wait_parked(self):
-        self.board.hold(True)
-        while True:
-            names = [n for n in self.processes if self.board.said(n)[1] not in ("parked", "done")]
-            if not names:
-                return
-            self.calm("md0")
-            self.calm("md1")
-            self.watch()
-            time.sleep(0.1)
+class Supervisor(Worker):
+    """Stops and starts the arrays, and adds the members that were removed."""
 
-    def stop_array(self, md):
-        base = "/sys/block/%s/md/" % md
-        ways = [
-            lambda: quiet("mdadm", "--quiet", "--stop", "/dev/" + md),
-            lambda: echo(base + "array_state", "clear"),
-            lambda: echo(base + "array_state", "inactive"),
-            lambda: self.ioctl(md, STOP_ARRAY),
-            lambda: (self.ioctl(md, STOP_ARRAY_RO), self.ioctl(md, RESTART_ARRAY_RW)),
-        ]
-        end = time.monotonic() + PATIENCE
-        self.random.choice(ways)()
-        while state_of(md) != "clear":
-            if time.monotonic() > end:
-                die("%s cannot be stopped: %s" % (md, state_of(md)))
-            self.calm(md)
-            self.random.choice(ways[:2])()
-            time.sleep(0.05)
+    def __init__(self, board, name, seed, directory, args):
+        super().__init__(board, name, seed, directory)
+        self.members, self.scratch, self.seconds = args.members, args.scratch, args.t
+        self.workers = [n for n in board.names if n not in ("supervisor", "calm")]
+        self.stops = self.made = 0
+        self.fd = None
 
-    @staticmethod
-    def ioctl(md, number):
+    def quiet(self, *args):
+        self.doing(" ".join(args))
+        p = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, check=False)
+        self.done("%d %s" % (p.returncode, p.stdout[-1000:].decode("utf-8", "replace").strip()))
+        return p.returncode
+
+    def echo(self, path, text):
+        self.doing("%s < %s" % (path, text))
+        self.done(echo(path, text))
+
+    def ioctl(self, md, number):
+        self.doing("ioctl %x %s" % (number, md))
         try:
             fd = os.open("/dev/" + md, os.O_RDONLY)
         except OSError:
@@ -623,21 +574,73 @@ class Supervisor:
         finally:
             os.close(fd)
 
+    def open(self):
+        # so that nobody else can stop it
+        self.doing("open")
+        self.fd = os.open("/dev/md0", os.O_RDONLY)
+
+    def close(self):
+        os.close(self.fd)
+
+    def pause(self, seconds):
+        self.board.say(self.name, "sleeps")
+        time.sleep(seconds)
+
+    def add_members(self):
+        """Those that are not in md0, as an administrator would."""
+        for m in self.members:
+            state = read("/sys/block/md0/md/dev-%s/state" % os.path.basename(m))
+            if not state:
+                self.quiet("mdadm", "--quiet", "/dev/md0",
+                           self.random.choice(("--add", "--re-add")), m)
+            elif "faulty" in state and self.random.random() < 0.5:
+                self.quiet("mdadm", "--quiet", "/dev/md0", "--remove", m)
+
+    def wait_for(self, what, done):
+        end = time.monotonic() + PATIENCE
+        while not done():
+            if time.monotonic() > end:
+                raise RuntimeError("waited in vain for %s" % what)
+            self.pause(0.05)
+
+    def stop_array(self, md):
+        base = "/sys/block/%s/md/" % md
+        ways = [
+            lambda: self.quiet("mdadm", "--quiet", "--stop", "/dev/" + md),
+            lambda: self.echo(base + "array_state", "clear"),
+            lambda: self.echo(base + "array_state", "inactive"),
+            lambda: self.ioctl(md, STOP_ARRAY),
+            lambda: (self.ioctl(md, STOP_ARRAY_RO), self.ioctl(md, RESTART_ARRAY_RW)),
+        ]
+
+        def stopped():
+            if state_of(md) != "clear":
+                self.random.choice(ways[:2])()
+            return state_of(md) == "clear"
+
+        if state_of(md) != "clear":
+            self.random.choice(ways)()
+        self.wait_for("%s to be stopped" % md, stopped)
+
     def restart(self):
         """Stop md0, and start it with whom it has."""
-        self.wait_parked()
+        self.board.hold(True)
+        self.wait_for("the others to let go of it",
+                      lambda: all(self.board.idle(n) for n in self.workers))
         self.close()
         self.stop_array("md0")
         self.stops += 1
         members = list(self.members)
         self.random.shuffle(members)
-        end = time.monotonic() + PATIENCE
-        while quiet("mdadm", "--quiet", "--assemble", "--run", "/dev/md0", *members):
-            if time.monotonic() > end:
-                die("md0 cannot be assembled")
-            quiet("mdadm", "--quiet", "--stop", "/dev/md0")
-            time.sleep(0.5)
-        quiet("mdadm", "--quiet", "--readwrite", "/dev/md0")
+
+        def started():
+            if self.quiet("mdadm", "--assemble", "--run", "/dev/md0", *members) == 0:
+                return True
+            self.quiet("mdadm", "--quiet", "--stop", "/dev/md0")
+            return False
+
+        self.wait_for("md0 to be assembled", started)
+        self.quiet("mdadm", "--quiet", "--readwrite", "/dev/md0")
         self.open()
         self.board.hold(False)
 
@@ -645,51 +648,96 @@ class Supervisor:
         """A new md1, made in one of many ways, or none."""
         self.stop_array("md1")
         for m in self.scratch:
-            quiet("mdadm", "--quiet", "--zero-superblock", m)
+            self.quiet("mdadm", "--quiet", "--zero-superblock", m)
         self.made += 1
         how = self.random.choice(("1.2", "1.2", "1.0", "1.1", "0.90", "build", "none"))
         n = self.random.choice((1, 2, 2, 3))
         if how == "build":
-            quiet("mdadm", "--quiet", "--build", "/dev/md1", "--force", "--level=1", "-n", str(n),
-                  *self.scratch[:n])
+            self.quiet("mdadm", "--quiet", "--build", "/dev/md1", "--force", "--level=1",
+                       "-n", str(n), *self.scratch[:n])
         elif how != "none":
             bitmap = self.random.choice(("--bitmap=internal", "--bitmap=none"))
             more = ["--assume-clean"] if self.random.random() < 0.5 else []
-            quiet("mdadm", "--quiet", "--create", "/dev/md1", "--run", "--force", "--level=1",
-                  "--metadata=" + how, bitmap, *more, "-n", str(n), *self.scratch[:n])
+            self.quiet("mdadm", "--quiet", "--create", "/dev/md1", "--run", "--force", "--level=1",
+                       "--metadata=" + how, bitmap, *more, "-n", str(n), *self.scratch[:n])
 
-    def run(self, seconds):
-        end = time.monotonic() + seconds
-        scratch = any(n.startswith("scratch") for n in self.processes)
+    def run(self):
+        try:
+            self.go()
+        except Exception as e:      # pylint: disable=broad-except
+            self.board.say(self.name, "FAILED: %s" % e)
+            raise
+
+    def go(self):
+        end = time.monotonic() + self.seconds
+        scratch = "scratch" in self.workers
         next_restart = next_make = 0
+        self.open()
         while time.monotonic() < end:
-            time.sleep(1)
-            self.watch()
-            self.calm("md0")
+            self.pause(1)
             self.add_members()
-            if scratch:
-                self.calm("md1")
-            if time.monotonic() > next_make and scratch:
+            if scratch and time.monotonic() > next_make:
                 self.make_scratch()
                 next_make = time.monotonic() + self.random.uniform(2, 6)
             if time.monotonic() > next_restart:
                 self.restart()
                 next_restart = time.monotonic() + self.random.uniform(4, 12)
         self.board.stop()
-        left = dict(self.processes)
-        while left:
-            for name, pid in list(left.items()):
-                done, status = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    del left[name]
-                    if status:
-                        die("%s: %s" % (name, self.board.said(name)[1]))
-            self.calm("md0")
-            self.calm("md1")
-            self.watch()
-            time.sleep(0.1)
+        self.wait_for("the others to end", lambda: all(self.board.idle(n) for n in self.workers))
         if scratch:
             self.stop_array("md1")
+        self.close()
+        self.board.end()
+        print("md0 was restarted %d times, md1 made %d times" % (self.stops, self.made), flush=True)
+        self.board.say(self.name, "done")
+
+
+def die(text):
+    print("FAIL: " + text, flush=True)
+    with open("/proc/sysrq-trigger", "w", encoding="ascii") as f:
+        f.write("w")
+    os._exit(1)
+
+
+def watch(board, processes):
+    """Until all have ended. Nobody may fail, nor be at one thing for long."""
+    while processes:
+        for name, pid in list(processes.items()):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                del processes[name]
+                if status:
+                    die("%s: %s" % (name, board.said(name)[1]))
+                continue
+            since, what = board.said(name)
+            if time.monotonic() - since > PATIENCE and what not in ("parked", "done"):
+                die("%s has not got on for %d s: %s\n%s" %
+                    (name, PATIENCE, what, read("/proc/%d/stack" % pid)))
+        time.sleep(0.5)
+
+
+def make(board, name, args):
+    if name == "supervisor":
+        return Supervisor(board, name, args.s, args.dir, args)
+    if name == "calm":
+        return Calmer(board, name, args.s, args.dir)
+    if name.startswith("load"):
+        return Loader(board, name, args.s, args.dir)
+    if name.startswith("poke"):
+        return Poker(board, name, args.s, args.dir, "md0", args.members, True)
+    return Poker(board, name, args.s, args.dir, "md1", args.scratch, False)
+
+
+def start(worker):
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        worker.run()
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def main():
@@ -706,33 +754,21 @@ def main():
         check_content(args.c, args.dir)
         return
 
-    names = [n for n in ("load0", "load1", "poke0", "poke1", "scratch") if n.startswith(args.o)]
+    workers = [n for n in ("load0", "load1", "poke0", "poke1", "scratch") if n.startswith(args.o)]
+    names = ["supervisor", "calm"] + workers
     board = Board(names)
     fill("/dev/md0")
-    s = Supervisor(board, args.s, args.members, args.scratch)
-    s.open()
     for n in names:
         board.say(n, "starts")
-        if n.startswith("load"):
-            s.start(Loader(board, n, args.s, args.dir))
-        elif n.startswith("poke"):
-            s.start(Poker(board, n, args.s, args.dir, "md0", args.members, True))
-        else:
-            s.start(Poker(board, n, args.s, args.dir, "md1", args.scratch, False))
-    signal.signal(signal.SIGTERM, lambda *_: die("killed"))
-    s.run(args.t)
-    s.close()
+    watch(board, {n: start(make(board, n, args)) for n in names})
+
     with open(os.path.join(args.dir, "content"), "w", encoding="ascii") as out:
-        for n in names:
+        for n in workers:
             if n.startswith("load"):
-                with open(os.path.join(args.dir, "content." + n), encoding="ascii") as f:
-                    out.write(f.read())
-    counts = []
-    for n in names:
+                out.write(read(os.path.join(args.dir, "content." + n)) + "\n")
+    for n in workers:
         with open(os.path.join(args.dir, n + ".ops"), encoding="utf-8") as f:
-            counts.append("%s %d" % (n, sum(1 for line in f if not line.startswith("    "))))
-    print("done: %s; md0 restarted %d times, md1 made %d times" %
-          (", ".join(counts), s.stops, s.made))
+            print("%s did %d things" % (n, sum(1 for line in f if not line.startswith("    "))))
 
 
 main()
