@@ -23,7 +23,6 @@ mdadm --quiet /dev/md0 --add "${m[2]}" "${m[3]}"
 if ! in_time $((FUZZ_SECONDS + 240 * SLOW)) python3 "$tool" -s "$FUZZ_SEED" -t "$FUZZ_SECONDS" "$T" "${m[@]}" \
 	--scratch "${scratch[@]}"; then
 	cat /proc/mdstat
-	dmesg_since | tail -n 5
 	for f in "$T"/*.ops; do
 		echo "== the last of ${f##*/}"
 		tail -n 25 "$f"
