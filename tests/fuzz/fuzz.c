@@ -37,6 +37,7 @@ struct array {
 
 /* The maps, as they are copied to be compared later. */
 struct picture {
+	bool		maps;		/* there is a table, and a stamp */
 	unsigned int	chunk_shift;
 	unsigned long	chunks;
 	u64		events_cleared;
@@ -508,6 +509,7 @@ static void picture_take(struct picture *p, const struct intent *bm)
 	p->events_cleared = bm->events_cleared;
 	p->image = malloc(bytes);
 	memcpy(p->image, bm->image, bytes);
+	p->maps = bm->maps;
 	if (!bm->maps)
 		return;
 	p->grain_shift = bm->maps->grain_shift;
@@ -576,7 +578,8 @@ static void check_not_less(const struct picture *p, const struct intent *bm,
 	unsigned long chunk, grain;
 	int nr;
 
-	if (bm->events_cleared < p->events_cleared)
+	/* without a stamp, this field is as it was ever */
+	if (p->maps && bm->events_cleared < p->events_cleared)
 		finding("%s: bits are cleared as of event %llu, not %llu", what,
 			(unsigned long long)bm->events_cleared,
 			(unsigned long long)p->events_cleared);
