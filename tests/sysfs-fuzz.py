@@ -47,6 +47,9 @@ LEFT_OUT = {
     "bad_blocks",                   # on all members: nobody has these data
     "unacknowledged_bad_blocks",
 }
+# On md1: while no module has the array, this is md core's own, and when no member
+# is write-mostly, it refuses and leaves the array suspended for ever (6.12).
+LEFT_OUT_THERE = {"backlog"}
 STATES_LEFT_OUT = ("insync",)       # says that a spare has data
 STOPPING = ("clear", "inactive")    # the array is stopped in between, by us
 DISK_JOURNAL = 18                   # a journal: md core then wants one for ever
@@ -358,8 +361,8 @@ class Poker(Worker):
         for where, dirs, files in os.walk(self.base):
             dirs.sort()
             found += [os.path.join(where, f) for f in sorted(files)]
-        if self.careful:
-            found = [f for f in found if os.path.basename(f) not in LEFT_OUT]
+        left_out = LEFT_OUT if self.careful else LEFT_OUT_THERE
+        found = [f for f in found if os.path.basename(f) not in left_out]
         self.found = found
         return found
 
