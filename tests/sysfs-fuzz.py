@@ -528,17 +528,19 @@ class Calmer(Worker):
     @staticmethod
     def calm(md):
         base = "/sys/block/%s/md/" % md
-        if not os.path.isdir(base):
-            return
+        try:
+            names = os.listdir(base)
+        except OSError:
+            return      # there is no array
         for name, text in (("suspend_lo", "0"), ("suspend_hi", "0"), ("sync_min", "0"),
                            ("sync_max", "max"), ("sync_speed_min", "system"),
                            ("sync_speed_max", "1000000")):
             echo(base + name, text)
         if read(base + "sync_action") == "frozen":
             echo(base + "sync_action", "idle")
-        for d in os.listdir(base):
-            if d.startswith("dev-"):
-                echo(base + d + "/state", "-blocked")
+        for name in names:
+            if name.startswith("dev-"):
+                echo(base + name + "/state", "-blocked")
         if md == "md0":
             echo(base + "array_state", "active")
 
