@@ -1332,6 +1332,26 @@ static bool disowned_90(struct mddev *mddev, const struct md_rdev *rdev)
 	return false;
 }
 
+/*
+ * For metadata 1.x, md core goes by the newest superblock for the role of a member
+ * whose own is older, but by the latter for whether it is in sync; and it takes
+ * spares however old they are. So a spare that was being given a slot when the
+ * machine crashed, or whose number somebody else got since, would be in sync.
+ */
+static bool usurper_1(const struct mddev *mddev, const struct md_rdev *rdev)
+{
+	const struct mdp_superblock_1 *sb;
+	u32 nr;
+
+	if (mddev->major_version != 1 || mddev->external ||
+	    !mddev->persistent || !rdev->sb_page)
+		return false;
+	sb = page_address(rdev->sb_page);
+	nr = le32_to_cpu(sb->dev_number);
+	return nr >= le32_to_cpu(sb->max_dev) ||
+	       le16_to_cpu(sb->dev_roles[nr]) != rdev->raid_disk;
+}
+
 /* Put the members into their slots; returns how many are in sync. */
 static int run_members(struct mddev *mddev, struct r1_conf *conf)
 {
@@ -1361,6 +1381,11 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 			return run_refuse(mddev, "a member is too short");
 		if (disowned_90(mddev, rdev))
 			clear_bit(In_sync, &rdev->flags);
+		if (usurper_1(mddev, rdev)) {
+			clear_bit(In_sync, &rdev->flags);
+			rdev->saved_raid_disk = -1;
+			rdev->recovery_offset = 0;
+		}
 		if (test_bit(In_sync, &rdev->flags))
 			in_sync++;
 		else
