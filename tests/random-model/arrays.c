@@ -329,12 +329,16 @@ void array_create(struct array *a, struct disk **disk, unsigned int nr)
 		wrong("md%u: RUN_ARRAY: %m", a->minor);
 }
 
-/* Debian has arrays wait for their first write. */
+/*
+ * mdadm --readwrite, as Debian has arrays wait for their first write. (To write
+ * "active" to array_state may come between md core's looking at that and its
+ * forgetting that a resync is due.)
+ */
 void array_activate(struct array *a)
 {
-	if (attr_is(a, "array_state", "readonly") ||
-	    attr_is(a, "array_state", "read-auto"))
-		attr_set(a, "array_state", "active");
+	if (attr_is(a, "array_state", "read-auto") &&
+	    ioctl(a->fd, RESTART_ARRAY_RW, NULL))
+		wrong("md%u: RESTART_ARRAY_RW: %m", a->minor);
 }
 
 bool array_idle(void *a)

@@ -70,6 +70,8 @@ static void dm_call(const struct disk *d, unsigned long cmd, uint32_t flags)
 		      (unsigned int)_IOC_NR(cmd));
 }
 
+enum table { GOOD, DEAD, NOTHING };
+
 static void dm_create(struct disk *d)
 {
 	dm_init(d);
@@ -77,9 +79,14 @@ static void dm_create(struct disk *d)
 	dm_call(d, DM_DEV_CREATE, DM_PERSISTENT_DEV_FLAG);
 }
 
-/* The next table; it counts from dm_resume() on. */
-static void dm_load(struct disk *d, bool good)
+/*
+ * The next table, which counts from dm_resume() on. A device with nothing but an
+ * error target has no cache, so that flushes end well; one that is flaky, but
+ * never up, fails them as well. It needs the disk below, though.
+ */
+static void dm_load(struct disk *d, enum table table)
 {
+	static const char *const types[] = { "linear", "flakey", "error" };
 	struct dm_target_spec *spec;
 	char path[64], dev[32];
 
@@ -88,15 +95,12 @@ static void dm_load(struct disk *d, bool good)
 	spec = (struct dm_target_spec *)dm_payload();
 	memset(spec, 0, sizeof(*spec));
 	spec->length = d->sectors;
-	strcpy(spec->target_type, good ? "linear" : "error");
-	if (good) {
-		snprintf(path, sizeof(path), "/sys/block/%s/dev", d->name);
-		if (!file_read(path, dev, sizeof(dev)))
-			wrong("%s: %m", path);
-		sprintf((char *)(spec + 1), "%s 0", dev);
-	} else {
-		*(char *)(spec + 1) = '\0';
-	}
+	strcpy(spec->target_type, types[table]);
+	snprintf(path, sizeof(path), "/sys/block/%s/dev", d->name);
+	if (!file_read(path, dev, sizeof(dev)))
+		wrong("%s: %m", path);
+	sprintf((char *)(spec + 1), table == NOTHING ? "" :
+		table == DEAD ? "%s 0 0 3600" : "%s 0", dev);
 	dm_call(d, DM_TABLE_LOAD, 0);
 }
 
@@ -129,24 +133,31 @@ void disk_suspend(struct disk *d)
 		DM_NOFLUSH_FLAG);
 }
 
-/* Fail what was held, and whatever comes. The disk may be suspended, or not. */
-void disk_cut(struct disk *d)
+static void disk_table(struct disk *d, enum table table)
 {
 	disk_suspend(d);
-	dm_load(d, false);
+	dm_load(d, table);
 	dm_resume(d);
 }
 
-/* After disk_cut(): the disk works again; it has lost its cache if @lose. */
+/* Fail what was held, and whatever comes. The disk may be suspended, or not. */
+void disk_cut(struct disk *d)
+{
+	disk_table(d, DEAD);
+}
+
+/*
+ * After disk_cut(), when nobody uses it: the disk works again; it has lost its
+ * cache if @lose.
+ */
 void disk_heal(struct disk *d, bool lose)
 {
 	if (lose) {
+		disk_table(d, NOTHING);
 		nullb_set(d, "power", "0");
 		nullb_set(d, "power", "1");
 	}
-	disk_suspend(d);
-	dm_load(d, true);
-	dm_resume(d);
+	disk_table(d, GOOD);
 }
 
 void disk_flush(struct disk *d)
@@ -192,7 +203,7 @@ void disk_make(struct disk *d, const char *name, unsigned int minor)
 	nullb_set(d, "irqmode", "0");
 	disk_configure(d);
 	dm_create(d);
-	dm_load(d, true);
+	dm_load(d, GOOD);
 	dm_resume(d);
 
 	snprintf(path, sizeof(path), "/dev/%s", d->kname);
@@ -223,17 +234,13 @@ void disk_reset(struct disk *d, uint64_t sectors, unsigned int block)
 	if (sectors == d->sectors && block == d->block)
 		return;
 	d->sectors = sectors;
-	disk_suspend(d);
 	if (block != d->block) {
 		d->block = block;
-		dm_load(d, false);
-		dm_resume(d);
+		disk_table(d, NOTHING);
 		nullb_set(d, "power", "0");
 		disk_configure(d);
-		disk_suspend(d);
 	}
-	dm_load(d, true);
-	dm_resume(d);
+	disk_table(d, GOOD);
 	d->counter = -1;
 }
 

@@ -618,8 +618,13 @@ static void choose_members(bool *fresh, bool *stale)
 		in = chance(30);
 		fresh[i] = g->fresh[i] && (all || i == keep || !out);
 		stale[i] = !g->fresh[i] && in && g->m[i].used;
-		if ((fresh[i] || stale[i]) &&
-		    !array_super(g->a, g->m[i].disk, &s[i]))
+		if (!array_super(g->a, g->m[i].disk, &s[i]))
+			stale[i] = false;
+		/*
+		 * Stock may take a spare for a member in sync, if that got the
+		 * same number since, or was about to be that spare.
+		 */
+		if (!g->ours && super_role(&s[i]) >= g->a->slots)
 			stale[i] = false;
 	}
 	for (i = 0; i < MEMBERS; i++)
