@@ -77,7 +77,7 @@ STREAMS = \
          {"1": 600, "32": 1600, "4x8": 1600}, "fresh")
 # bits are set, age, and are cleared again, all the time
 AGING = rows("aging", "4 KiB random writes, bits come and go", "randwrite", "4k",
-             {"32": 30000}, "aging")
+             {"32": 20000}, "aging")
 
 
 def rows_for(part, bitmap):
@@ -134,7 +134,7 @@ def recovery(part):
     """a member is being recovered, with the same speed for both"""
     def load(work, about, rw):
         # md holds the speed by pausing now and then: so by time, not by count
-        return rows(work, about, rw, "4k", {"1": 0, "32": 0}, "whole", seconds=4)
+        return rows(work, about, rw, "4k", {"1": 0, "32": 0}, "whole", seconds=3)
     table = load("write", "4 KiB random writes, bits set", "randwrite") + \
         load("read", "4 KiB random reads", "randread")
     part.plan_rows(["64k"], table, bare=False)

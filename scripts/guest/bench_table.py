@@ -76,7 +76,8 @@ def slower(name, part):
             none = cells.get("md-raid1-none", {}).get(key, {}).get(rate)
             if rate not in cell:
                 continue
-            if stock and cell[rate] < stock:
+            # fio counts whole milliseconds
+            if stock and cell[rate] < 0.98 * stock:
                 yield f"{name}: {array} {key}: {ratio(cell[rate], stock)} of stock"
             if none and cell[rate] < 0.9 * none:
                 yield f"{name}: {array} {key}: {ratio(cell[rate], none)} of none"
