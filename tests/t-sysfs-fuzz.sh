@@ -26,7 +26,7 @@ if ! in_time $((FUZZ_SECONDS + 240 * SLOW)) python3 "$tool" -s "$FUZZ_SEED" -t "
 	cat /proc/mdstat
 	for f in "$T"/*.ops; do
 		echo "== the last of ${f##*/}"
-		tail -n 25 "$f"
+		tail -n 100 "$f"
 	done
 	fail "see above; FUZZ_SEED=$FUZZ_SEED"
 fi

@@ -75,7 +75,7 @@ two = [member(ACTIVE), member(ACTIVE)]
 away = two + [member(0)]
 returns = two + [member(PRESENT | ARRIVES, events=10)]
 some = bytes(random.Random(1).randbytes(40))
-few_flips = flips((0, 15, 300), (0, 1, 5000), (2, 15, 1500), (4, 15, 77), (4, 3, 16000), (1, 1, 9))
+few_flips = flips((0, 15, 263), (0, 15, 258), (0, 1, 300), (2, 15, 1500), (4, 15, 77), (4, 3, 16000), (1, 1, 9))
 SEEDS = {
     "plain": config(two) + bitmap_super(OPEN) + record(BITS, b"\x05\0\x80"),
     "plain-flips": config(two) + bitmap_super(OPEN) + record(BITS, b"\xff") + few_flips,

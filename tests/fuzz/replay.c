@@ -12,7 +12,9 @@
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
+#ifndef NO_SANITIZER
 #include <sanitizer/common_interface_defs.h>
+#endif
 
 #include "shim.h"
 #include "input.h"
@@ -161,7 +163,9 @@ int main(int argc, char **argv)
 		read_file(argv[optind]);
 	if (!files)
 		return 2;
+#ifndef NO_SANITIZER
 	__sanitizer_set_death_callback(save);
+#endif
 	signal(SIGABRT, on_signal);
 	signal(SIGALRM, on_signal);
 
