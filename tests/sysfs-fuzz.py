@@ -51,6 +51,9 @@ LEFT_OUT = {
 # is write-mostly, it refuses and leaves the array suspended for ever (6.12).
 LEFT_OUT_THERE = {"backlog"}
 STATES_LEFT_OUT = ("insync",)       # says that a spare has data
+# On md1: md core then writes superblocks, though nothing is set up for that before
+# an array runs, and oopses in md_super_write() (6.12).
+STATES_LEFT_OUT_THERE = ("writemostly", "-writemostly", "failfast", "-failfast")
 STOPPING = ("clear", "inactive")    # the array is stopped in between, by us
 DISK_JOURNAL = 18                   # a journal: md core then wants one for ever
 
@@ -384,7 +387,7 @@ class Poker(Worker):
 
     def allowed(self, name, value):
         if not self.careful:
-            return True
+            return not (name == "state" and value in STATES_LEFT_OUT_THERE)
         return not (name == "array_state" and value in STOPPING) and \
             not (name == "state" and value in STATES_LEFT_OUT)
 
