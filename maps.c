@@ -46,7 +46,8 @@
  * A vacant slot whose member nobody saw leave (the array came from stock, or was
  * assembled without it) gets a map with no name: whoever has an event count in
  * its range may have it. Lowest is the count of the last clearing of bits, as
- * for stock; highest is that of the array.
+ * for stock; highest is one more than that of the array, as a crash may have come
+ * when the last superblock update had reached nobody but him.
  *
  * Locks: intent.tick_mutex for everything but maps.recent, which writes mark
  * with no lock at all. The sync thread reads maps of recovering members; they
@@ -698,8 +699,6 @@ static enum verdict map_judge(struct intent *bm,
 	}
 	if (!was_in_sync(sb))
 		return IN_FULL;
-	if (events > READ_ONCE(bm->conf->events_written))
-		return REFUSED;
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
 		map = &maps->map[nr];
 		if (!map->bits || map_named(map) ||
@@ -710,7 +709,7 @@ static enum verdict map_judge(struct intent *bm,
 		*found = map;
 		return BY_MAP;
 	}
-	return IN_FULL;
+	return events > READ_ONCE(bm->conf->events_written) ? REFUSED : IN_FULL;
 }
 
 /* Give a member the map @from, or one of everything. */
@@ -1430,7 +1429,7 @@ void maps_load(struct intent *bm)
 			map_to_intents(bm, &maps->map[nr]);
 	if (mddev->degraded && (!sealed || maps->vanished)) {
 		struct map *map = map_new(bm, NULL, bm->events_cleared,
-					  mddev->events, 0);
+					  mddev->events + 1, 0);
 
 		if (map)
 			map_mark_all(maps, map);

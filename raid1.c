@@ -799,6 +799,21 @@ void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev)
 		md_error(conf->mddev, rdev);
 }
 
+/*
+ * Nobody has missed those who wait for a slot, bits were cleared without a thought
+ * of them: without maps, what they lack is not known when they get one.
+ */
+static void spares_forget(struct mddev *mddev)
+{
+	struct md_rdev *rdev;
+
+	rcu_read_lock();
+	rdev_for_each_rcu(rdev, mddev)
+		if (rdev->raid_disk < 0)
+			rdev->saved_raid_disk = -1;
+	rcu_read_unlock();
+}
+
 static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 {
 	struct r1_conf *conf = mddev->private;
@@ -812,6 +827,8 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 		say_last(conf, rdev);
 		return;
 	}
+	if (!mddev->degraded)
+		spares_forget(mddev);
 	was = set_mask_bits(&rdev->flags, BIT(In_sync),
 			    BIT(Faulty) | BIT(Blocked));
 	mddev->degraded += !!(was & BIT(In_sync));
@@ -1075,6 +1092,8 @@ void r1_events_written(struct r1_conf *conf)
 	unsigned long flags;
 	int slot;
 
+	/* also for what md core writes next without a return to r1_thread() */
+	conf->mddev->can_decrease_events = 0;
 	spin_lock_irqsave(&conf->lock, flags);
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];
@@ -1145,6 +1164,11 @@ static void r1_thread(struct md_thread *thread)
 	struct r1_conf *conf = mddev->private;
 	struct llist_node *parked = llist_del_all(&conf->parked);
 
+	/*
+	 * An event that is taken back, as the array turns clean, is used again:
+	 * whoever failed in between then looks as new as those that say so (I5).
+	 */
+	mddev->can_decrease_events = 0;
 	compat_attach_late(mddev, &conf->attached);
 	recovery_rewind(conf);
 	sb_again(conf, parked);
@@ -1455,6 +1479,10 @@ static int r1_run(struct mddev *mddev)
 	if (in_sync > 1 && !mddev->bitmap_info.offset &&
 	    intent_members_disagree(mddev))
 		compat_set_resync_offset(mddev, 0);
+
+	/* whoever is missing may have got one update more: see intent_load() */
+	if (mddev->degraded && !mddev->bitmap_info.offset)
+		mddev->events++;
 
 	/* from here on md core calls ->free() on an error */
 	mddev->private = conf;

@@ -1,0 +1,92 @@
+#!/bin/bash
+# about: event counts tell old members from new ones, whatever was cut short
+# timeout: 180
+. "${0%/*}/lib.sh"
+
+[ "${IMPL:-ours}" = ours ] || skip "stock shares event counts with old members"
+load
+loops 3 24M
+a=${m[0]} b=${m[1]} c=${m[2]}
+edit() { python3 "${0%/*}/edit-sb.py" "$@"; }
+quiet() { mdadm --quiet "$@" 2>"$T/said" || fail "mdadm $*: $(cat "$T/said")"; }
+is_clean() { [ "$(md_attr /dev/md0 array_state)" = clean ]; }
+changed() { [ "$(events "$a")" != "$1" ]; }
+no_bits() { [ "$(bitmap_dirty "$1")" = 0 ]; }
+
+for bitmap in internal none; do
+	note "an event is never taken back: bitmap $bitmap"
+	mdcreate /dev/md0 --bitmap=$bitmap --assume-clean -n 2 "$a" "$b"
+	wait_for 20 is_clean
+	last=$(events "$a")
+	for i in 1 2 3 4 5; do
+		fill /dev/md0 "$i" 0 4
+		now=$(events "$a")
+		assert_gt "$now" "$last" "events of an active array"
+		wait_for 20 is_clean
+		wait_for 20 changed "$now"
+		last=$(events "$a")
+		assert_gt "$last" "$now" "events of a clean array"
+	done
+	md_stop /dev/md0
+	blkdiscard -fq "$a"
+	blkdiscard -fq "$b"
+done
+
+# What a crash leaves when the update for the first write had reached one member;
+# it is not there when the array is started again, written to, and crashes.
+for bitmap in internal none; do
+	note "a member that had got one update more does not look as new: bitmap $bitmap"
+	mdcreate /dev/md0 --bitmap=$bitmap --assume-clean -n 2 "$a" "$b"
+	fill /dev/md0 1 0 4096
+	wait_for 20 is_clean
+	md_stop /dev/md0
+	edit "$T/m0.img" super events=$(($(events "$a") + 1)) resync_offset=0
+	if [ $bitmap = internal ]; then
+		edit "$T/m0.img,$T/m1.img" bitmap events="$(events "$a")"
+	fi
+
+	quiet --assemble --run /dev/md0 "$b"
+	assert_eq "$(md_letters /dev/md0)" _U
+	md_writable /dev/md0
+	md_attr /dev/md0 safe_mode_delay 0
+	fill /dev/md0 2 1024 64
+	want=$(sum /dev/md0)
+	assert_gt "$(events "$b")" "$(events "$a")" "events of who was written to"
+	cp "$T/m1.img" "$T/crash.img"
+	md_stop /dev/md0
+	dd if="$T/crash.img" of="$b" bs=1M oflag=direct conv=notrunc status=none
+
+	quiet --assemble --run /dev/md0 "$a" "$b"
+	assert_eq "$(md_letters /dev/md0)" _U
+	assert_eq "$(sum /dev/md0)" "$want" content
+	md_writable /dev/md0
+	quiet /dev/md0 --add "$a"
+	wait_letters /dev/md0 UU
+	wait_idle /dev/md0
+	assert_same "$a" "$b"
+	assert_eq "$(sum /dev/md0)" "$want" content
+	md_stop /dev/md0
+	blkdiscard -fq "$a"
+	blkdiscard -fq "$b"
+done
+
+note "without maps, who waited for a slot while bits were cleared gets everything"
+mdcreate /dev/md0 --metadata=0.90 --bitmap=internal --bitmap-chunk=64K --assume-clean -n 2 "$a" "$b"
+echo 0.1 >/sys/block/md0/md/bitmap/time_base
+fill /dev/md0 1 0 4096
+wait_for 20 no_bits "$a"
+echo 100 >/sys/block/md0/md/bitmap/time_base
+quiet /dev/md0 --fail "$b" --remove "$b"
+fill /dev/md0 2 1024 64
+want=$(sum /dev/md0)
+quiet /dev/md0 --add "$c"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+quiet /dev/md0 --add "$b"
+echo 0.1 >/sys/block/md0/md/bitmap/time_base
+wait_for 20 no_bits "$c"
+quiet /dev/md0 --fail "$a"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+assert_same "$b" "$c"
+assert_eq "$(sum /dev/md0)" "$want" content
