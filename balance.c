@@ -13,8 +13,10 @@
  *
  * The handicap is that of a member that is much slower than another one, like
  * a disk that is far away: what it lacks in speed counts as if so much more were
- * under way there. One of TIMED_EVERY small reads is timed for this. A member
- * that is not read because it is slow is given another chance after a second.
+ * under way there. One of TIMED_EVERY small reads is timed for this. A single
+ * read may take long for reasons that are not the member's: only a row of them
+ * counts, as the best of them took. A member that is not read because it is slow
+ * is given another chance now and then: so seldom that it costs next to nothing.
  *
  * Nothing here has to be exact, or the same for all CPUs: there are no locks.
  *
@@ -24,9 +26,12 @@
 
 #include "raid1.h"
 
-#define TIMED_EVERY	16
+#define TIMED_EVERY	8
 #define TIMED_SECTORS	128	/* how long larger ones take says little */
 #define TIMED_PENDING	4	/* so do those that have to queue */
+#define TIMED_ROW	8	/* slow reads in a row make a slow member */
+#define TIMED_AGAIN	2	/* the same, when it gets another chance */
+#define AGAIN_AFTER	128	/* that is: so many times as long as it took */
 #define HANDICAP_FROM	4	/* members that differ less are equal */
 #define HANDICAP_MAX	12
 
@@ -75,6 +80,43 @@ void r1_read_begins(struct r1_member *m, const struct md_rdev *rdev,
 		io->sent = ktime_get_ns();
 }
 
+static void latency_learn(struct r1_member *m, u32 took)
+{
+	u32 latency = READ_ONCE(m->latency);
+	u32 row = READ_ONCE(m->slow_row);
+
+	if (latency && took / HANDICAP_FROM < latency) {
+		WRITE_ONCE(m->slow_row, 0);
+		WRITE_ONCE(m->latency, max(latency - latency / 8 + took / 8, 1U));
+		return;
+	}
+	if (row)
+		took = min(took, READ_ONCE(m->slow_best));
+	WRITE_ONCE(m->slow_best, took);
+	if (++row >= TIMED_ROW) {
+		WRITE_ONCE(m->latency, max(took, 1U));
+		row = 0;
+	}
+	WRITE_ONCE(m->slow_row, row);
+}
+
+/* Is what was measured too old to go by? */
+static bool latency_stale(const struct r1_member *m)
+{
+	u64 age = nsecs_to_jiffies64((u64)READ_ONCE(m->latency) * AGAIN_AFTER);
+
+	return READ_ONCE(m->latency) &&
+	       time_after(jiffies, READ_ONCE(m->timed) +
+				   (unsigned long)min_t(u64, age, 10 * HZ) + 1);
+}
+
+static void latency_forget(struct r1_member *m)
+{
+	WRITE_ONCE(m->latency, 0);
+	WRITE_ONCE(m->slow_best, U32_MAX);
+	WRITE_ONCE(m->slow_row, TIMED_ROW - TIMED_AGAIN);
+}
+
 /**
  * r1_read_timed() - a read that was timed has ended well
  * @conf:	the array
@@ -84,17 +126,16 @@ void r1_read_timed(struct r1_conf *conf, const struct r1_io *io)
 {
 	struct r1_member *m = &conf->member[io->slot];
 	u32 took = min_t(u64, ktime_get_ns() - io->sent, U32_MAX);
-	u32 latency = READ_ONCE(m->latency) ?: took;
-	u32 best = U32_MAX;
+	u32 latency, best = U32_MAX;
 	int slot;
 
-	WRITE_ONCE(m->latency, max(latency - latency / 8 + took / 8, 1U));
+	latency_learn(m, took);
 	WRITE_ONCE(m->timed, jiffies);
 
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		m = &conf->member[slot];
-		if (time_after(jiffies, READ_ONCE(m->timed) + HZ))
-			WRITE_ONCE(m->latency, 0);
+		if (latency_stale(m))
+			latency_forget(m);
 		latency = READ_ONCE(m->latency);
 		if (latency)
 			best = min(best, latency);

@@ -896,6 +896,7 @@ static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 
 	m->next_read = 0;
 	WRITE_ONCE(m->latency, 0);
+	WRITE_ONCE(m->slow_row, 0);
 	m->left = false;
 	/* whatever it was before */
 	clear_bit(In_sync, &rdev->flags);

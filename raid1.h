@@ -36,6 +36,8 @@ struct intent;
  * @reads:	counts reads, roughly
  * @latency:	how long small reads take, ns; 0: not known
  * @timed:	when that was last measured, jiffies
+ * @slow_row:	how many of those measured last took far longer than @latency
+ * @slow_best:	the shortest of these, ns
  * @handicap:	log2 of how many times longer than on the fastest member
  * @full:	the member has to get everything, not just what the intents say;
  *		without member maps only
@@ -52,6 +54,8 @@ struct r1_member {
 	unsigned int	reads;
 	u32		latency;
 	unsigned long	timed;
+	u32		slow_best;
+	u8		slow_row;
 	u8		handicap;
 	bool		full;
 	u64		events[2];

@@ -29,10 +29,14 @@ share() {
 }
 
 note "equal members share"
-read -r s f <<<"$(share 600)"
-note "$s and $f"
-assert_ge "$s" 60 "reads of one"
-assert_ge "$f" 60 "reads of the other"
+shared() {
+	local s f
+	read -r s f <<<"$(share 600)"
+	note "$s and $f"
+	[ "$s" -ge 60 ] && [ "$f" -ge 60 ]
+}
+# the first reads may find one of them not warm yet
+wait_for 20 shared
 
 [ "${IMPL:-ours}" = ours ] || exit 0
 
