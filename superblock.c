@@ -98,8 +98,11 @@ static bool intent_source(const struct md_rdev *rdev)
 	       !test_bit(Bitmap_sync, &rdev->flags);
 }
 
-/* First sector of a member's bad-block log and its length; 0 if it has none. */
-static sector_t bad_log(const struct md_rdev *rdev, sector_t *start)
+/*
+ * First sector of a member's bad-block log and its length; 0 if it has none.
+ * Nobody has checked them: it may begin before the member.
+ */
+static s64 bad_log(const struct md_rdev *rdev, s64 *start)
 {
 	const struct mdp_superblock_1 *sb;
 
@@ -108,7 +111,7 @@ static sector_t bad_log(const struct md_rdev *rdev, sector_t *start)
 	sb = page_address(rdev->sb_page);
 	if (!sb->bblog_offset)
 		return 0;
-	*start = rdev->sb_start + (s32)le32_to_cpu(sb->bblog_offset);
+	*start = (s64)rdev->sb_start + (s32)le32_to_cpu(sb->bblog_offset);
 	return le16_to_cpu(sb->bblog_size);
 }
 
@@ -120,12 +123,12 @@ static sector_t bad_log(const struct md_rdev *rdev, sector_t *start)
 static u64 intent_room(const struct md_rdev *rdev)
 {
 	const struct mddev *mddev = rdev->mddev;
-	sector_t start = rdev->sb_start + mddev->bitmap_info.offset;
-	sector_t end = bdev_nr_sectors(rdev->bdev);
-	sector_t log = 0, log_len = bad_log(rdev, &log);
+	s64 start = rdev->sb_start + mddev->bitmap_info.offset;
+	s64 end = bdev_nr_sectors(rdev->bdev);
+	s64 log = 0, log_len = bad_log(rdev, &log);
 
 	if (mddev->bitmap_info.offset < 0) {
-		if (start < rdev->data_offset + mddev->dev_sectors)
+		if (start < (s64)(rdev->data_offset + mddev->dev_sectors))
 			return 0;
 		end = rdev->sb_start;
 	} else if (mddev->bitmap_info.offset * 512 < rdev->sb_size) {
