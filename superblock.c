@@ -135,6 +135,8 @@ static u64 intent_room(const struct md_rdev *rdev)
 		return 0;
 	} else if (rdev->sb_start < rdev->data_offset) {
 		end = rdev->data_offset;
+	} else if (start < (s64)(rdev->data_offset + mddev->dev_sectors)) {
+		return 0;
 	}
 	if (log_len && log >= start)
 		end = min(end, log);
