@@ -1,0 +1,1459 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * An exhaustive check of the protocol: in which order intents, maps, superblocks
+ * and data are written, and who is believed afterwards. Rules I1 to I9 are those
+ * of docs/design.md; docs/trust.md has the results.
+ *
+ * What is modelled
+ *   One chunk of G grains on N members. Each member has a cache, and loses any
+ *   part of what was not flushed when the power goes or when it leaves. Writes,
+ *   flushes, commits, aging, superblock updates, faults, removals, returns,
+ *   recovery and resync come in any order. There may be a crash between any two
+ *   steps, and within each write to several members after it has reached any of
+ *   them; and any member may fail within it. Arrays are stopped, and assembled
+ *   of any members, by the rules of mdadm and md core: freshest event count,
+ *   tolerance of one event, whose word counts for a role, members that take the
+ *   freshest for failed. Members are written to elsewhere. Stock raid1 has
+ *   sessions in between, and hands over after a stop or a crash.
+ *
+ * What is left out, and why that does no harm
+ *   - Contents are ranks in order of writing: 0 is older than what the last flush
+ *     made sure of, or foreign, and must never be read. There are VALUES of them,
+ *     those that nobody has any more are reused: the number of writes is not
+ *     bounded, only how many different contents of a grain lie about at a time.
+ *   - Of event counts and generations, order and small differences matter: gaps
+ *     are shortened to GAP. Their number is not bounded either.
+ *   - Maps are in the slots of their members, two more may be nameless. What
+ *     fails a CRC is not believed, so it is as if it were not there. A
+ *     superblock's checksum tells whether it was written elsewhere and nothing
+ *     else, which is less than in truth.
+ *   - A write to all members is one step. What else may go on in the meantime
+ *     does not depend on it, nor it on that, so that can be put before or after.
+ *     Crashes and faults can not: they are steps within (stage()).
+ *   - md's thread does some things at a stretch: idle or active, removal, end of
+ *     recovery or resync, each with the superblock update that it asks for. What
+ *     comes in between has no effect on them. Not so after a fault or when a
+ *     member has got its slot; there the update is a step of its own.
+ *   - The aging pass is one step. That no write is under way when it clears a
+ *     bit, and that a write that comes meanwhile keeps it, is checked by chunk.c.
+ *   - Plain writes are acknowledged even while a fault is unrecorded: the code
+ *     makes them wait, which is better. A FUA write is a write and a flush.
+ *   - Copying takes grains in any order, and each can be the last for long: so
+ *     there is no state for interrupted passes. What is equal counts as copied.
+ *     recovery_offset is 0, which md-raid1 makes it when an array starts.
+ *   - States that differ by the order of members or grains are one. In exchange,
+ *     the member that is read first while a resync is due may be any.
+ *   - Stock raid1 is better than in truth: it flushes before it clears, copies
+ *     all chunks with bits, unites copies of the bitmap, and resyncs what
+ *     differs in the last event. Its own mistakes are not at issue. What it does with event counts, events_cleared,
+ *     the seal, saved_raid_disk and recovery flags is what it does.
+ *   - Not at this level: errors that do not make a member Faulty, bad blocks,
+ *     damage (I6 in part), 0.90, lack of memory, more members than maps. And
+ *     splits in which both halves went on: which of them is kept is up to the
+ *     administrator.
+ *
+ * How many crashes, departures and so on there may be in one run is bounded
+ * (struct bounds). All other steps are not.
+ */
+
+#ifndef N
+#define N	3			/* members */
+#endif
+#define G	2			/* grains, at most; see struct bounds */
+#ifndef VALUES
+#define VALUES	3
+#endif
+#define GAP	(broken == ROLL_BACK ? 3 : 2)
+#define MAPS	(N + 2)			/* from N on: nameless ones */
+#define ALL	((1 << grains) - 1)
+#define AHEAD	255			/* events_cleared under the seal */
+#define PART_SIZE 64
+
+typedef unsigned char byte;
+
+enum mode { OFF, OURS, STOCK };
+enum place { AWAY, SPARE, FAULTY, BEHIND, INSYNC };
+enum { UNJUDGED, UNKNOWN, KNOWN };	/* a spare: what it lacks */
+enum { BITMAP = 1, FULL };		/* map.used of who is behind, without maps */
+
+struct entry {
+	byte used, events[2];
+};
+
+struct disk {
+	/* data: what a read gives; what may be on stable storage, as a set */
+	byte val[G], may[G];
+
+	/* what the array knows of it */
+	byte place;
+	byte left;			/* its map was made; of a spare: see above */
+	byte hist[2];			/* events it may have, newest first */
+	byte truth;			/* it was in sync when the array ended */
+	byte doubt;			/* it was Faulty then, and may lack bits */
+
+	/* superblock */
+	byte events;
+	byte roles;			/* who has a slot, as a set */
+	byte behind;			/* recovering; 2: the bitmap is enough */
+	byte clean, foreign, blank;
+
+	/* bitmap and its superblock; lazy: the bit is clear in the cache */
+	byte bit, lazy, bevents, cleared;
+	byte stamp, floor;
+
+	/* table of maps */
+	struct {
+		byte generation;
+		struct entry entry[MAPS];
+	} head[2];
+	byte block[MAPS];
+	byte owner[MAPS - N][2];	/* events of the nameless one */
+} __attribute__((aligned(PART_SIZE)));
+
+struct state {
+	struct disk disk[N];
+
+	byte mode;
+	byte events;
+	byte idle, unclean, can_decrease;
+	byte unsaid;			/* unclean, superblocks have it clean */
+	byte devs, pending;		/* MD_SB_CHANGE_DEVS, _PENDING */
+
+	byte set, safe, need;		/* the chunk */
+	byte recent;
+	byte write[G], value[G];	/* is under way; what it writes */
+	byte cur[G], known, fresh;	/* what reads give; not by chance; was
+					   acknowledged since the start */
+
+	byte cleared;
+	byte img_events, img_cleared, img_stamp, img_floor;
+	byte generation, dirty, stale;
+	struct {
+		byte used, present, bits, events[2];
+	} map[MAPS];
+	byte need_full;
+
+	byte first;			/* 1 + who is read while that matters */
+	byte wrong;			/* a rule that the last step violated */
+
+	/* what may still happen */
+	byte crashes, faults, stops, elsewheres, stocks, total;
+} __attribute__((aligned(PART_SIZE)));
+
+#include "search.h"
+
+static int who(int i);
+static int grain(int g);
+static void names_begin(void);
+
+/* -------------------------------------------------------------- breakages */
+
+struct bounds {
+	byte crashes, faults, stops, elsewheres, stocks, total;
+	byte no_maps;			/* as without room for them */
+	byte vacancies;			/* members more than slots */
+	byte one_grain;			/* per chunk, not two */
+};
+
+enum breakage {
+	SOUND, LATE_BIT, NO_FEED, FEED_LATE, JOIN_PRECISE, CRASH_PRECISE,
+	DEGRADED, IN_FLIGHT, EARLY_CLEAR, EARLY_END, NO_FLUSH, NO_SETTLE_FLUSH,
+	ACK_UNRECORDED, REMOVE_UNRECORDED, CLEAR_UNRECORDED, ROLL_BACK,
+	TOLERANT, UNSAID, SHARED_COUNT, ONE_COPY, UNEVEN, NO_STAMP, NO_SEAL, ANY_SEAL, LOOKS_FINISHED,
+	PROMOTE_EARLY, ANY_COUNT, ANY_SUM, NAMELESS_ANY, USURPER, SPARE_WAITED,
+	LATE_FIRST, LAST_FAULTY, UNSETTLED,
+	BREAKAGES
+};
+
+static const struct {
+	const char *name, *rule, *what;
+	struct bounds bounds;
+} breakages[BREAKAGES] = {
+	[LATE_BIT] = { "late-bit", "I1",
+		"a write is sent before its bit is on stable storage",
+		{ .crashes = 1, .total = 1 } },
+	[NO_FEED] = { "no-feed", "I2",
+		"a bit is cleared and the maps of the absent are not told",
+		{ .faults = 1, .total = 1 } },
+	[FEED_LATE] = { "feed-late", "I2",
+		"a bit is cleared before the maps are on stable storage",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[JOIN_PRECISE] = { "join-precise", "I2",
+		"what is recent does not go into a joining member's map",
+		{ .faults = 1, .total = 1 } },
+	[CRASH_PRECISE] = { "crash-precise", "I2",
+		"after a crash nothing is recent where bits are set",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[DEGRADED] = { "degraded", "I2",
+		"without maps, a bit is cleared while a slot is vacant",
+		{ .faults = 1, .total = 1, .no_maps = 1 } },
+	[IN_FLIGHT] = { "in-flight", "I3",
+		"a bit is cleared while a write is under way",
+		{ .crashes = 1, .total = 1 } },
+	[EARLY_CLEAR] = { "early-clear", "I3",
+		"a bit is cleared while its chunk has to be copied",
+		{ .crashes = 2, .total = 2 } },
+	[EARLY_END] = { "early-end", "I3",
+		"copying ends before the last grain",
+		{ .faults = 1, .total = 1 } },
+	[NO_FLUSH] = { "no-flush", "I4",
+		"a bit is cleared without a flush",
+		{ .crashes = 1, .total = 1 } },
+	[NO_SETTLE_FLUSH] = { "no-settle-flush", "I4",
+		"a map shrinks before what was copied is flushed",
+		{ .faults = 2, .total = 2 } },
+	[ACK_UNRECORDED] = { "ack-unrecorded", "I5",
+		"a flush is acknowledged before a fault is recorded",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[REMOVE_UNRECORDED] = { "remove-unrecorded", "I5",
+		"a slot is emptied before the fault is recorded",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[CLEAR_UNRECORDED] = { "clear-unrecorded", "I5",
+		"a bit is cleared while superblocks have the absent in sync",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[ROLL_BACK] = { "roll-back", "I5",
+		"md core takes an event back when an array turns idle",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[TOLERANT] = { "tolerant", "I5",
+		"no resync of a clean array that differs in the last event",
+		{ .crashes = 1, .total = 1 } },
+	[UNSAID] = { "unsaid", "I5",
+		"... and its resync begins while superblocks have it clean",
+		{ .faults = 1, .crashes = 2, .total = 3, .one_grain = 1 } },
+	[SHARED_COUNT] = { "shared-count", "I5",
+		"a degraded array goes on with a count that the missing may have",
+		{ .crashes = 2, .faults = 1, .total = 3 } },
+	[ONE_COPY] = { "one-copy", "I6",
+		"one copy of the bitmap is read, not all that are up to date",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[UNEVEN] = { "uneven", "I2",
+		"maps that differ are united, and not written to all again",
+		{ .faults = 2, .crashes = 1, .total = 3, .one_grain = 1 } },
+	[NO_STAMP] = { "no-events-cleared", "I7",
+		"a bit is cleared and events_cleared is left as it is",
+		{ .faults = 2, .total = 2, .no_maps = 1, .vacancies = 1 } },
+	[NO_SEAL] = { "no-seal", "I7",
+		"no seal while there are maps",
+		{ .faults = 2, .stops = 1, .stocks = 1, .total = 4,
+		  .vacancies = 1, .one_grain = 1 } },
+	[ANY_SEAL] = { "any-seal", "I7",
+		"maps count though the seal is broken",
+		{ .faults = 2, .stops = 1, .stocks = 1, .total = 4,
+		  .vacancies = 1, .one_grain = 1 } },
+	[LOOKS_FINISHED] = { "looks-finished", "I8",
+		"to stock, the bitmap seems enough for who is recovering",
+		{ .faults = 1, .crashes = 1, .stocks = 1, .total = 3 } },
+	[PROMOTE_EARLY] = { "promote-early", "I8",
+		"a member is in sync though its map is not empty",
+		{ .faults = 1, .total = 1 } },
+	[ANY_COUNT] = { "any-count", "I8",
+		"a map is good whatever the member's superblock says",
+		{ .faults = 1, .elsewheres = 1, .total = 2 } },
+	[ANY_SUM] = { "any-sum", "I8",
+		"a map is good for a member with its count, not its checksum",
+		{ .faults = 1, .elsewheres = 1, .crashes = 1, .total = 3 } },
+	[NAMELESS_ANY] = { "nameless-any", "I8",
+		"a nameless map is good for whoever left before its range",
+		{ .faults = 1, .stops = 2, .stocks = 1, .total = 4 } },
+	[USURPER] = { "usurper", "I8",
+		"a spare is in sync because a newer superblock has it in a slot",
+		{ .faults = 1, .crashes = 1, .total = 2 } },
+	[SPARE_WAITED] = { "spare-waited", "I8",
+		"without maps, the bitmap is enough for who waited for a slot",
+		{ .faults = 2, .total = 2, .no_maps = 1, .vacancies = 1 } },
+	[LATE_FIRST] = { "late-first", "I8",
+		"while a resync is due, who was behind is read first",
+		{ .faults = 2, .crashes = 1, .total = 3, .one_grain = 1 } },
+	[LAST_FAULTY] = { "last-faulty", "I9",
+		"the last member in sync becomes Faulty",
+		{ .faults = N, .total = N } },
+	[UNSETTLED] = { "unsettled", "progress",
+		"what was copied stays in the map",
+		{ .faults = 1, .total = 1 } },
+};
+
+/*
+ * What has to be seen while nothing is broken: a rule that is never put to the
+ * test holds for nothing.
+ */
+enum sight {
+	RETURN_BY_MAP, RETURN_NAMELESS, RETURN_IN_FULL, RETURN_REFUSED,
+	RETURN_BITMAP, RETURN_ALL, START_BY_MAP, START_IN_FULL, START_UNDONE,
+	START_NAMELESS, START_TABLE, START_UNEVEN, START_UNSEALED, START_STALE, START_SUSPECT,
+	START_UNITED, START_USURPER, START_RESYNC, LOST_WRITE, LOST_CLEARING,
+	CRASH_BLOCKS, CRASH_HEADER, CRASH_PAGE, CRASH_SUPER,
+	FAULT_FLUSH, FAULT_BLOCKS, FAULT_HEADER, FAULT_PAGE, FAULT_SUPER,
+	LAST_STAYS, ACK_WAITS, REMOVAL_WAITS, PASS_CLEARS, PASS_FEEDS,
+	PASS_WRITE, PASS_DUE, PASS_UNRECORDED, PASS_DEGRADED, MAP_SHRINKS,
+	IN_SYNC_MAP, IN_SYNC_BITMAP, RESYNCED, STOCK_RUNS, STOCK_CLEARS,
+	STOCK_TAKES_BACK,
+	SIGHTS
+};
+
+static const char *const sight_name[SIGHTS] = {
+	[RETURN_BY_MAP] = "a member returns, and gets what its map says",
+	[RETURN_NAMELESS] = "... what a nameless map says",
+	[RETURN_IN_FULL] = "... everything",
+	[RETURN_REFUSED] = "... is refused",
+	[RETURN_BITMAP] = "without maps: it gets what the bitmap says",
+	[RETURN_ALL] = "without maps: it gets everything",
+	[START_BY_MAP] = "start: a recovery goes on by its map",
+	[START_IN_FULL] = "start: a recovery begins anew",
+	[START_UNDONE] = "start: a departure was undone, its map is resynced",
+	[START_NAMELESS] = "start: a nameless map is made",
+	[START_TABLE] = "start: maps are read",
+	[START_UNEVEN] = "start: maps differ, and are written to all",
+	[START_UNSEALED] = "start: the seal is broken, maps are void",
+	[START_STALE] = "start: the bitmap is out of date",
+	[START_SUSPECT] = "start: it looks clean, and bits are resynced",
+	[START_UNITED] = "start: copies of the bitmap differ, and are united",
+	[START_USURPER] = "start: a spare is not in sync by another's word",
+	[START_RESYNC] = "start: bits are resynced",
+	[LOST_WRITE] = "a member has lost a write that was in its cache",
+	[LOST_CLEARING] = "a member has lost the clearing of a bit",
+	[CRASH_BLOCKS] = "crash while the maps are written",
+	[CRASH_HEADER] = "crash while the table's header is written",
+	[CRASH_PAGE] = "crash while the bitmap is written",
+	[CRASH_SUPER] = "crash while superblocks are written",
+	[FAULT_FLUSH] = "a member fails a flush",
+	[FAULT_BLOCKS] = "... while the maps are written",
+	[FAULT_HEADER] = "... while the table's header is written",
+	[FAULT_PAGE] = "... while the bitmap is written",
+	[FAULT_SUPER] = "... while superblocks are written",
+	[LAST_STAYS] = "the last member in sync has errors, and stays",
+	[ACK_WAITS] = "a flush waits, as a fault is not recorded",
+	[REMOVAL_WAITS] = "a removal waits, as a fault is not recorded",
+	[PASS_CLEARS] = "aging pass: the bit is cleared",
+	[PASS_FEEDS] = "aging pass: the map of an absent member grows",
+	[PASS_WRITE] = "aging pass: the bit stays, a write is under way",
+	[PASS_DUE] = "aging pass: the bit stays, copying is due",
+	[PASS_UNRECORDED] = "aging pass: the bit stays, a fault is not recorded",
+	[PASS_DEGRADED] = "aging pass: without maps, the bit stays",
+	[MAP_SHRINKS] = "what was copied leaves the map",
+	[IN_SYNC_MAP] = "a recovered member is in sync, its map is empty",
+	[IN_SYNC_BITMAP] = "without maps: a recovered member is in sync",
+	[RESYNCED] = "a resync ends",
+	[STOCK_RUNS] = "stock raid1 starts the array",
+	[STOCK_CLEARS] = "stock raid1 clears the bit",
+	[STOCK_TAKES_BACK] = "stock raid1 takes a member back by its bitmap",
+};
+
+static uint64_t sights[SIGHTS];
+
+static void saw(enum sight sight, bool really)
+{
+	sights[sight] += really && !replay_to;
+}
+
+static enum breakage broken;
+static bool no_maps;
+static int slots, grains = G;
+static bool harm_only;		/* what is read counts, not how it came about */
+
+/* ------------------------------------------------------------------ helpers */
+
+#define for_each(i)		for (int i = 0; i < N; i++)
+#define for_each_grain(g)	for (int g = 0; g < grains; g++)
+#define for_each_map(m)		for (int m = 0; m < MAPS; m++)
+
+static byte max(byte a, byte b) { return a > b ? a : b; }
+static byte min(byte a, byte b) { return a < b ? a : b; }
+static byte lowest(byte set) { return __builtin_ctz(set); }
+static byte highest(byte set) { return 31 - __builtin_clz(set); }
+static bool single(byte set) { return !(set & (set - 1)); }
+
+static bool has_maps(const struct state *s)
+{
+	return s->mode == OURS && !no_maps;
+}
+
+static bool usable(const struct state *s, int i)
+{
+	return s->disk[i].place >= BEHIND;
+}
+
+static int count(const struct state *s, enum place place)
+{
+	int n = 0;
+
+	for_each(i)
+		n += s->disk[i].place == place;
+	return n;
+}
+
+static bool degraded(const struct state *s)
+{
+	return count(s, INSYNC) < slots;
+}
+
+static bool has_vacant_slot(const struct state *s)
+{
+	return count(s, AWAY) + count(s, SPARE) > N - slots;
+}
+
+static bool writes(const struct state *s)
+{
+	bool any = false;
+
+	for_each_grain(g)
+		any |= s->write[g];
+	return any;
+}
+
+static bool maps_used(const struct state *s)
+{
+	bool any = false;
+
+	for_each_map(m)
+		any |= has_maps(s) && s->map[m].used;
+	return any;
+}
+
+/* Its own word for it that it has no slot */
+static bool spare_role(const struct disk *d, int i)
+{
+	return !d->blank && !(d->roles >> i & 1);
+}
+
+static bool was_in_sync(const struct disk *d, int i)
+{
+	return d->roles >> i & 1 && !d->behind && !d->blank;
+}
+
+/* --------------------------------------------------- members that end badly */
+
+/* What may be on a member that nothing is written to any more */
+static void cut_off(const struct state *s, struct disk *d)
+{
+	for_each_grain(g) {
+		if (s->write[g])
+			d->may[g] |= 1 << s->value[g];
+		d->val[g] = lowest(d->may[g]);
+	}
+}
+
+/* The last member in sync stays (I9). */
+static bool may_fail(const struct state *s, int i)
+{
+	if (!s->faults || !s->total)
+		return false;
+	if (s->disk[i].place == INSYNC)
+		return count(s, INSYNC) > 1 || broken == LAST_FAULTY;
+	return s->disk[i].place == BEHIND || s->disk[i].place == SPARE;
+}
+
+/* Without maps: nobody has missed who was waiting for a slot. */
+static void forget_spares(struct state *s)
+{
+	for_each(i)
+		if (s->disk[i].place == SPARE && !has_maps(s))
+			s->disk[i].left = UNKNOWN;
+}
+
+/* r1_error() */
+static void fail(struct state *s, int i)
+{
+	struct disk *d = &s->disk[i];
+
+	s->faults--;
+	s->total--;
+	if (d->place == SPARE) {
+		d->place = AWAY;
+		return;
+	}
+	if (!degraded(s) && broken != SPARE_WAITED)
+		forget_spares(s);
+	cut_off(s, d);
+	if (d->place == BEHIND && s->map[i].used == FULL && no_maps)
+		s->need_full = 1;
+	d->place = FAULTY;
+	s->devs = s->pending = 1;
+	if (s->first == 1 + i)
+		s->first = 0;
+}
+
+/* A stop or a crash: what was in memory is gone. */
+static void end(struct state *s)
+{
+	struct state t = { .wrong = s->wrong };
+	byte newest = 0;
+
+	for_each(i)
+		if (s->disk[i].place == INSYNC)
+			newest = max(newest, s->disk[i].events);
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (usable(s, i))
+			cut_off(s, d);
+		d->doubt |= d->place == FAULTY;
+		/* and its superblock says so */
+		d->truth = d->place == INSYNC && !d->doubt &&
+			   was_in_sync(d, i) && d->events + 1 >= newest;
+		d->place = AWAY;
+		t.disk[i] = *d;
+	}
+	t.crashes = s->crashes;
+	t.faults = s->faults;
+	t.stops = s->stops;
+	t.elsewheres = s->elsewheres;
+	t.stocks = s->stocks;
+	t.total = s->total;
+	*s = t;
+}
+
+/* -------------------------------------------------------- writing to members */
+
+enum stage { FLUSH, BLOCKS, HEADER, PAGE, SUPER };
+
+static const char *const stage_name[] = {
+	"a flush", "the maps", "the table's header", "the bitmap", "superblocks",
+};
+
+static void put_super(struct state *s, int i)
+{
+	struct disk *d = &s->disk[i];
+
+	d->events = s->events;
+	d->roles = 0;
+	for_each(j)
+		d->roles |= usable(s, j) << j;
+	d->behind = d->place == BEHIND;
+	if (d->behind && (has_maps(s) ? broken == LOOKS_FINISHED :
+					s->map[i].used == BITMAP))
+		d->behind = 2;
+	d->clean = s->idle && !s->unclean;
+	d->foreign = 0;
+	d->blank = 0;
+}
+
+static void put(struct state *s, int i, enum stage what)
+{
+	byte generation = s->generation + 1;
+	struct disk *d = &s->disk[i];
+
+	switch (what) {
+	case SUPER:
+		put_super(s, i);
+		/* it has REQ_PREFLUSH */
+		/* fall through */
+	case FLUSH:
+		for_each_grain(g)
+			if (usable(s, i))
+				d->may[g] = 1 << d->val[g];
+		break;
+	case BLOCKS:
+		for_each_map(m) {
+			if (!(s->stale >> m & 1))
+				continue;
+			d->block[m] = s->map[m].bits;
+			if (m >= N)
+				memcpy(d->owner[m - N], s->map[m].events, 2);
+		}
+		break;
+	case HEADER:
+		d->head[generation % 2].generation = generation;
+		for_each_map(m) {
+			struct entry *e = &d->head[generation % 2].entry[m];
+
+			e->used = s->map[m].used;
+			memcpy(e->events, s->map[m].events, 2);
+		}
+		break;
+	case PAGE:
+		d->bevents = s->img_events;
+		d->cleared = s->img_cleared;
+		d->stamp = s->img_stamp;
+		d->floor = s->img_floor;
+		d->bit = s->set;
+		d->lazy = 0;
+		d->doubt = 0;
+		break;
+	}
+}
+
+/* md core skips a spare that seems to have the superblock already. */
+static bool is_target(const struct state *s, int i, enum stage what)
+{
+	return usable(s, i) || (what == SUPER && s->disk[i].place == SPARE &&
+				s->disk[i].events != s->events);
+}
+
+/* A member that fails when @victim_at writes have been made in an operation. */
+static int victim = -1, victim_at, stage_nr;
+
+static void crash_within(const struct state *s, uint32_t to, enum stage what)
+{
+	struct state t;
+
+	for (uint32_t part = to; part; part = (part - 1) & to) {
+		char reached[2 * N + 1] = "";
+
+		t = *s;
+		for_each(i)
+			if (part >> i & 1) {
+				put(&t, i, what);
+				sprintf(strchr(reached, 0), " %d", who(i));
+			}
+		t.crashes--;
+		t.total--;
+		end(&t);
+		saw(CRASH_BLOCKS + what - BLOCKS, true);
+		say("crash, when %s had reached%s", stage_name[what], reached);
+		emit(&t);
+	}
+}
+
+/* Something is written to all members. */
+static void stage(struct state *s, enum stage what)
+{
+	uint32_t to = 0;
+
+	for_each(i)
+		to |= is_target(s, i, what) << i;
+	if (victim < 0 && s->crashes && s->total && what != FLUSH)
+		crash_within(s, to, what);
+	if (victim >= 0 && stage_nr == victim_at) {
+		saw(FAULT_FLUSH + what, true);
+		to &= ~(1 << victim);
+		fail(s, victim);
+	}
+	stage_nr++;
+	for_each(i)
+		if (to >> i & 1)
+			put(s, i, what);
+	if (what == HEADER)
+		s->generation++;
+}
+
+/* intent_super_fill(), intent_write_super() */
+static void write_page(struct state *s)
+{
+	bool sealed = maps_used(s) && broken != NO_SEAL;
+
+	s->cleared = min(s->cleared, s->events);
+	if (!sealed || s->img_events != s->events + 1)
+		s->img_events = s->events;
+	s->img_cleared = sealed ? AHEAD : s->cleared;
+	/* stock leaves them as it has found them */
+	if (has_maps(s)) {
+		s->img_floor = s->cleared;
+		s->img_stamp = s->generation;
+	}
+	stage(s, PAGE);
+}
+
+/* maps_commit() */
+static bool commit_maps(struct state *s)
+{
+	for_each_map(m)
+		if (!s->map[m].used)
+			s->stale &= ~(1 << m);
+	if (s->stale) {
+		s->dirty = 1;
+		stage(s, BLOCKS);
+		s->stale = 0;
+	}
+	if (!s->dirty)
+		return false;
+	stage(s, HEADER);
+	write_page(s);
+	s->dirty = 0;
+	return true;
+}
+
+/* intent_write_metadata() */
+static void write_metadata(struct state *s)
+{
+	if (!has_maps(s) || !commit_maps(s))
+		write_page(s);
+}
+
+/* --------------------------------------------------------------------- maps */
+
+static void map_free(struct state *s, int m)
+{
+	if (!s->map[m].used)
+		return;
+	memset(&s->map[m], 0, sizeof(s->map[m]));
+	if (m < N && s->disk[m].place == SPARE && s->disk[m].left == KNOWN)
+		s->disk[m].left = UNKNOWN;
+	s->dirty = has_maps(s);
+}
+
+static void map_mark(struct state *s, int m, byte bits)
+{
+	if (bits & ~s->map[m].bits)
+		s->stale |= 1 << m;
+	s->map[m].bits |= bits;
+}
+
+static void map_new(struct state *s, int m, byte bits, byte low, byte high)
+{
+	map_free(s, m);
+	s->map[m].used = 1;
+	s->map[m].bits = bits;
+	s->map[m].events[0] = low;
+	s->map[m].events[1] = high;
+	s->stale |= 1 << m;
+	s->dirty = 1;
+}
+
+/* Who is recovering without a map: everything, or what the bitmap says */
+static void lacks(struct state *s, int i, bool everything)
+{
+	s->map[i].used = everything ? FULL : BITMAP;
+	s->map[i].present = 1;
+	s->map[i].bits = everything || s->set ? ALL : 0;
+	s->need |= s->set && s->mode == OURS;
+}
+
+static void map_known_as(struct state *s, int i)
+{
+	s->map[i].events[0] = s->disk[i].hist[1];
+	s->map[i].events[1] = s->disk[i].hist[0];
+}
+
+static void maps_refresh(struct state *s)
+{
+	for_each(i)
+		if (has_maps(s) && s->map[i].present) {
+			map_known_as(s, i);
+			s->dirty = 1;
+		}
+}
+
+static void maps_leave(struct state *s, int i)
+{
+	if (!has_maps(s)) {
+		map_free(s, i);
+		return;
+	}
+	if (s->disk[i].left)
+		return;
+	if (!s->map[i].used)
+		map_new(s, i, 0, 0, 0);
+	s->map[i].present = 0;
+	map_known_as(s, i);
+	map_mark(s, i, s->recent);
+	s->disk[i].left = 1;
+	s->dirty = 1;
+}
+
+static bool knew_others(const struct state *s, int i)
+{
+	for_each(j)
+		if (j != i && s->disk[j].place == INSYNC &&
+		    s->disk[i].roles >> j & 1)
+			return true;
+	return false;
+}
+
+enum verdict { BY_MAP, IN_FULL, REFUSED };
+
+/* map_judge(), by the superblock on the member */
+static enum verdict judge(const struct state *s, int i, int *from)
+{
+	const byte *known = s->map[i].events;
+	const struct disk *d = &s->disk[i];
+
+	*from = -1;
+	if (d->blank)
+		return IN_FULL;
+	if (s->map[i].used) {
+		*from = i;
+		if ((!d->foreign || broken == ANY_SUM) &&
+		    (d->events == known[0] || d->events == known[1]))
+			return BY_MAP;
+		if (broken == ANY_COUNT)
+			return BY_MAP;
+		*from = -1;
+		return was_in_sync(d, i) && d->events >= known[0] ?
+		       REFUSED : IN_FULL;
+	}
+	if (!was_in_sync(d, i))
+		return IN_FULL;
+	for (int m = N; m < MAPS; m++)
+		if (s->map[m].used && knew_others(s, i) &&
+		    (d->events >= s->map[m].events[0] ||
+		     broken == NAMELESS_ANY) &&
+		    d->events <= s->map[m].events[1]) {
+			*from = m;
+			return BY_MAP;
+		}
+	return d->events > s->events ? REFUSED : IN_FULL;
+}
+
+/* map_assign(); @from: a map, or -1 for everything */
+static void map_assign(struct state *s, int i, int from, byte events)
+{
+	byte bits = from >= N ? s->map[from].bits : ALL;
+
+	if (from == i && s->map[i].used)
+		return;
+	map_new(s, i, bits, events, events);
+}
+
+/* For whoever comes to a slot whose member nobody saw leave. */
+static void map_new_nameless(struct state *s)
+{
+	int m = N;
+
+	if (s->map[N].used && (!s->map[N + 1].used ||
+			       s->map[N + 1].events[1] < s->map[N].events[1]))
+		m = N + 1;
+	map_new(s, m, s->recent, s->cleared, s->events + 1);
+}
+
+static bool maps_recorded(const struct state *s)
+{
+	for_each_map(m) {
+		byte last = max(s->map[m].events[0], s->map[m].events[1]);
+
+		if (!s->map[m].used || s->map[m].present || last < s->events)
+			continue;
+		if (m >= N || s->disk[m].place != SPARE ||
+		    s->disk[m].left != KNOWN)
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------ md core's superblock update */
+
+static void saw_verdict(enum verdict verdict, int from)
+{
+	saw(RETURN_BY_MAP, verdict == BY_MAP && from < N);
+	saw(RETURN_NAMELESS, verdict == BY_MAP && from >= N);
+	saw(RETURN_IN_FULL, verdict == IN_FULL);
+	saw(RETURN_REFUSED, verdict == REFUSED);
+}
+
+/* maps_arrivals(), of one spare */
+static void look_at(struct state *s, int i)
+{
+	struct disk *d = &s->disk[i];
+	enum verdict verdict;
+	int from;
+
+	if (d->left == UNJUDGED) {
+		verdict = judge(s, i, &from);
+		saw_verdict(verdict, from);
+		if (verdict == REFUSED) {
+			d->place = AWAY;
+			return;
+		}
+		if (from >= N)
+			map_assign(s, i, from, s->events);
+		d->left = verdict == BY_MAP ? KNOWN : UNKNOWN;
+	}
+	if (d->left != KNOWN || s->map[i].events[1] == s->events)
+		return;
+	s->map[i].events[0] = s->map[i].events[1];
+	s->map[i].events[1] = s->events;
+	s->dirty = 1;
+}
+
+/* md_update_sb() with intent_update_super() */
+static void update(struct state *s, bool force)
+{
+	bool nospares = !force && !s->devs && !degraded(s);
+
+	s->devs = s->unsaid = 0;
+	if (nospares && s->idle && !s->unclean && s->can_decrease) {
+		s->events--;
+		s->can_decrease = 0;
+	} else {
+		s->events++;
+		s->can_decrease = nospares && broken == ROLL_BACK;
+	}
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (usable(s, i) && d->hist[0] != s->events) {
+			d->hist[1] = d->hist[0];
+			d->hist[0] = s->events;
+		}
+	}
+	for_each(i)
+		if (has_maps(s) && s->disk[i].place == SPARE)
+			look_at(s, i);
+	maps_refresh(s);
+	write_metadata(s);
+	stage(s, SUPER);
+	if (!s->devs)
+		s->pending = 0;
+	/* events_confirm() */
+	for_each(i)
+		if (usable(s, i))
+			s->disk[i].hist[1] = s->disk[i].hist[0];
+}
+
+/* ---------------------------------------------------------------- operations */
+
+/* A write is sent: intent_begin(), and intent_commit() if it has to wait. */
+static void op_write(struct state *s, int g)
+{
+	s->set = 1;
+	s->recent |= has_maps(s) << g;
+	if (!s->safe && broken != LATE_BIT)
+		stage(s, PAGE);
+	s->safe = 1;
+	s->write[g] = 1;
+}
+
+static void op_update(struct state *s, int force)
+{
+	update(s, force);
+}
+
+/* Nothing was written for a while, or something is to be written. */
+static void op_toggle(struct state *s, int force)
+{
+	s->idle = !s->idle;
+	update(s, force);
+}
+
+/* r1_remove() */
+static void op_remove(struct state *s, int i)
+{
+	maps_leave(s, i);
+	s->disk[i].place = AWAY;
+	if (broken == REMOVE_UNRECORDED && s->pending)
+		s->devs = 1;
+	else
+		update(s, true);
+}
+
+/* It is added, and looked at before its superblock is overwritten. */
+static void op_add(struct state *s, int i)
+{
+	struct disk *d = &s->disk[i];
+
+	d->place = SPARE;
+	d->left = UNJUDGED;
+	if (!has_maps(s))
+		d->left = d->behind != 1 && !d->blank && !d->foreign &&
+			  d->roles >> i & 1 && d->events >= s->cleared ?
+			  KNOWN : UNKNOWN;
+	update(s, true);
+}
+
+/* r1_add(), and the bitmap and the table are written to it. */
+static void op_join(struct state *s, int i)
+{
+	struct disk *d = &s->disk[i];
+	int from = i;
+
+	if (has_maps(s)) {
+		enum verdict verdict = BY_MAP;
+
+		if (d->left == UNJUDGED) {
+			verdict = judge(s, i, &from);
+			saw_verdict(verdict, from);
+		}
+		if (verdict == REFUSED) {
+			d->place = AWAY;
+			return;
+		}
+		map_assign(s, i, d->left == UNKNOWN ? -1 : from, d->events);
+		if (broken != JOIN_PRECISE)
+			map_mark(s, i, s->recent);
+	} else {
+		lacks(s, i, d->left == UNKNOWN || s->need_full);
+		saw(RETURN_BITMAP, s->map[i].used == BITMAP && s->mode == OURS);
+		saw(RETURN_ALL, s->map[i].used == FULL && s->mode == OURS);
+		saw(STOCK_TAKES_BACK, s->map[i].used == BITMAP && s->mode == STOCK);
+	}
+	d->place = BEHIND;
+	d->left = 0;
+	d->hist[0] = d->events;
+	d->hist[1] = has_maps(s) ? s->map[i].events[1] : d->events;
+	s->map[i].present = 1;
+	maps_refresh(s);
+	s->stale = has_maps(s) ? (1 << MAPS) - 1 : 0;
+	write_metadata(s);
+	s->devs = 1;
+}
+
+static bool is_copied(const struct state *s, int i, int g)
+{
+	return s->disk[i].val[g] == s->cur[g] || broken == EARLY_END;
+}
+
+/* maps_settle(): what was copied is not lacking any more. */
+static void op_settle(struct state *s, int unused)
+{
+	(void)unused;
+	if (broken != NO_SETTLE_FLUSH)
+		stage(s, FLUSH);
+	for_each(i)
+		for_each_grain(g) {
+			if (s->disk[i].place != BEHIND ||
+			    !(s->map[i].bits >> g & 1) || !is_copied(s, i, g) ||
+			    broken == UNSETTLED)
+				continue;
+			s->map[i].bits &= ~(1 << g);
+			s->stale |= has_maps(s) << i;
+			saw(MAP_SHRINKS, has_maps(s));
+		}
+	if (has_maps(s))
+		commit_maps(s);
+}
+
+/*
+ * r1_spare_active(). Who was behind is not read first, even if its slot is: what
+ * it has may have come from a member that is no more.
+ */
+static void op_promote(struct state *s, int first)
+{
+	for_each(i) {
+		if (s->disk[i].place != BEHIND ||
+		    (s->map[i].bits && broken != PROMOTE_EARLY))
+			continue;
+		s->disk[i].place = INSYNC;
+		saw(has_maps(s) ? IN_SYNC_MAP : IN_SYNC_BITMAP, true);
+		if (!has_maps(s))
+			memset(&s->map[i], 0, sizeof(s->map[i]));
+		if (s->first && first == 1 + i && broken == LATE_FIRST)
+			s->first = first;
+	}
+	if (!degraded(s)) {
+		s->need_full = 0;
+		forget_spares(s);
+	}
+	if (!s->unclean)
+		s->need = 0;
+	update(s, true);
+}
+
+/* The resync is over: members in sync are equal. */
+static void op_equal(struct state *s, int unused)
+{
+	(void)unused;
+	saw(RESYNCED, true);
+	s->need = 0;
+	s->unclean = 0;
+	s->known = ALL;
+	update(s, true);
+}
+
+static void maps_prepare(struct state *s)
+{
+	for_each(i) {
+		if (s->disk[i].place == FAULTY)
+			maps_leave(s, i);
+		if (s->disk[i].place == INSYNC)
+			map_free(s, i);
+	}
+	for (int m = N; m < MAPS && !degraded(s); m++)
+		map_free(s, m);
+}
+
+/* intent_age() */
+static void op_tick(struct state *s, int unused)
+{
+	bool idle = s->set && (!s->need || broken == EARLY_CLEAR) &&
+		    (!writes(s) || broken == IN_FLIGHT);
+	int faulty = count(s, FAULTY);
+
+	(void)unused;
+	if (has_maps(s))
+		maps_prepare(s);
+	else if (degraded(s) && broken != DEGRADED) {
+		saw(PASS_DEGRADED, idle);
+		return;
+	}
+	saw(PASS_WRITE, s->set && writes(s));
+	saw(PASS_DUE, s->set && s->need);
+	if (idle && broken != NO_FLUSH)
+		stage(s, FLUSH);
+	if (count(s, FAULTY) != faulty)
+		return;
+	if (idle && broken != CLEAR_UNRECORDED &&
+	    (s->pending || (has_maps(s) && !maps_recorded(s)))) {
+		saw(PASS_UNRECORDED, true);
+		update(s, true);
+		return;
+	}
+	for_each_map(m)
+		if (idle && has_maps(s) && broken != NO_FEED &&
+		    s->map[m].used && !s->map[m].present) {
+			saw(PASS_FEEDS, s->recent & ~s->map[m].bits);
+			map_mark(s, m, s->recent);
+		}
+	if (has_maps(s) && !(idle && broken == FEED_LATE))
+		commit_maps(s);
+	if (!idle)
+		return;
+	if (s->cleared < s->events && broken != NO_STAMP) {
+		s->cleared = s->events;
+		write_page(s);
+	}
+	s->set = s->safe = s->recent = 0;
+	saw(s->mode == OURS ? PASS_CLEARS : STOCK_CLEARS, true);
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (d->place == INSYNC && d->cleared < s->events)
+			s->wrong = 7;
+		if (usable(s, i))
+			d->lazy = d->bit;
+	}
+}
+
+/* ------------------------------------------------------------------ assembly */
+
+/* A departure was undone: what its map has, members in sync may differ in. */
+static void map_to_intents(struct state *s, int m)
+{
+	saw(START_UNDONE, s->map[m].bits);
+	if (s->map[m].bits) {
+		s->set = s->safe = s->need = 1;
+		s->recent = ALL;
+		s->unclean |= count(s, INSYNC) > 1;
+	}
+	map_free(s, m);
+}
+
+static bool table_source(const struct state *s, int i)
+{
+	return s->disk[i].place == INSYNC && s->disk[i].events == s->events;
+}
+
+/* Is what was put together not what every member has? */
+static bool table_differs(const struct state *s, int m)
+{
+	bool differs = false;
+
+	for_each(i)
+		differs |= usable(s, i) &&
+			   (!table_source(s, i) ||
+			    s->disk[i].block[m] != s->map[m].bits);
+	return differs;
+}
+
+/* maps_adopt(), table_read(); @head is asked first for the header. */
+static void table_read(struct state *s, int head)
+{
+	const struct entry *entry = NULL;
+	byte slot = s->generation % 2;
+
+	for (int k = 0; k < N && !entry; k++) {
+		struct disk *d = &s->disk[(head + k) % N];
+
+		if (table_source(s, (head + k) % N) &&
+		    d->head[slot].generation == s->generation)
+			entry = d->head[slot].entry;
+	}
+	for (int m = 0; entry && m < MAPS; m++) {
+		bool good = false;
+
+		if (!entry[m].used)
+			continue;
+		for_each(i) {
+			struct disk *d = &s->disk[i];
+
+			if (!table_source(s, i) ||
+			    (m >= N && memcmp(d->owner[m - N],
+					      entry[m].events, 2)))
+				continue;
+			good = true;
+			s->map[m].bits |= d->block[m];
+		}
+		if (!good)
+			s->map[m].bits = ALL;
+		s->map[m].used = 1;
+		memcpy(s->map[m].events, entry[m].events, 2);
+		if (broken != UNEVEN && table_differs(s, m)) {
+			saw(START_UNEVEN, true);
+			s->stale |= 1 << m;
+		}
+	}
+}
+
+static bool someone_vanished(const struct state *s)
+{
+	int here = N - count(s, AWAY);
+
+	for_each(i)
+		if (table_source(s, i))
+			return __builtin_popcount(s->disk[i].roles) > here;
+	return true;
+}
+
+/*
+ * intent_create(), with @lead's copy of the bitmap superblock
+ */
+static void read_bitmap(struct state *s, int lead, int head)
+{
+	const struct disk *newest = &s->disk[lead];
+	bool stale = newest->bevents < s->events;
+	bool suspect = stale, some = false, all = true;
+
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (d->place != INSYNC)
+			continue;
+		suspect |= d->events != s->events || d->clean != newest->clean;
+		if (broken == ONE_COPY ? i == lead : d->bevents == newest->bevents)
+			s->set |= d->bit;
+		some |= d->bit;
+		all &= d->bit;
+	}
+	saw(START_UNITED, some && !all && !stale && s->mode == OURS);
+	saw(START_STALE, stale && s->mode == OURS);
+	saw(START_SUSPECT, suspect && !s->unclean && s->set &&
+	    s->mode == OURS && count(s, INSYNC) > 1);
+	s->set |= stale;
+	s->safe = s->set;
+	if (suspect && broken != TOLERANT && count(s, INSYNC) > 1)
+		s->unclean = 1;
+
+	s->cleared = stale ? s->events : newest->cleared;
+	s->img_events = newest->bevents;
+	s->img_floor = newest->floor;
+	s->img_stamp = newest->stamp;
+	if (has_maps(s) && newest->stamp && !stale &&
+	    (newest->cleared == AHEAD || broken == ANY_SEAL ||
+	     broken == NO_SEAL)) {
+		s->cleared = newest->floor;
+		s->generation = newest->stamp;
+		table_read(s, head);
+		saw(START_TABLE, maps_used(s));
+	} else if (has_maps(s)) {
+		saw(START_UNSEALED, newest->stamp);
+		/* a random number: no header has it */
+		for_each(i)
+			for (int h = 0; h < 2; h++)
+				s->generation = max(s->generation, 1 +
+					max(s->disk[i].head[h].generation,
+					    s->disk[i].stamp));
+	}
+	s->cleared = min(s->cleared, s->events);
+}
+
+static void maps_load(struct state *s)
+{
+	bool had_maps = maps_used(s), vanished = someone_vanished(s);
+
+	if (s->set && broken != CRASH_PRECISE)
+		s->recent = ALL;
+	for_each(i) {
+		byte *known = s->map[i].events;
+		struct disk *d = &s->disk[i];
+		bool known_by_map;
+
+		/* of an update that was not completed: not again with that sum */
+		for (int k = 0; k < 2; k++)
+			if (known[k] > s->events && known[k] != d->events)
+				known[k] = 0;
+		if (d->place == INSYNC && s->map[i].used)
+			map_to_intents(s, i);
+		if (d->place != BEHIND)
+			continue;
+		known_by_map = s->map[i].used && (d->events == known[0] ||
+						  d->events == known[1]);
+		saw(known_by_map ? START_BY_MAP : START_IN_FULL, true);
+		map_assign(s, i, known_by_map ? i : -1, d->events);
+		map_mark(s, i, s->recent);
+		s->map[i].present = 1;
+		maps_refresh(s);
+	}
+	for (int m = N; m < MAPS && !degraded(s); m++)
+		if (s->map[m].used)
+			map_to_intents(s, m);
+	if (!degraded(s) || (had_maps && !vanished))
+		return;
+	saw(START_NAMELESS, true);
+	map_new_nameless(s);
+}
+
+/* r1_run() and intent_load(): members have their places, caches are settled. */
+static void op_load(struct state *s, int arg)
+{
+	bool clean = !s->unclean;
+
+	if (count(s, INSYNC) == 1)
+		s->unclean = 0;
+	read_bitmap(s, arg % N, arg / N);
+	if (has_maps(s))
+		maps_load(s);
+	for_each(i)
+		if (!has_maps(s) && s->disk[i].place == BEHIND)
+			lacks(s, i, s->disk[i].behind != 2);
+	s->need |= s->set && s->unclean;
+	s->unsaid = s->devs = s->unclean && clean && broken != UNSAID;
+	saw(START_RESYNC, s->need && s->mode == OURS);
+	saw(STOCK_RUNS, s->mode == STOCK);
+	write_metadata(s);
+	s->known = s->need && s->unclean ? 0 : ALL;
+	for_each(i)
+		if (s->disk[i].place == INSYNC)
+			memcpy(s->cur, s->disk[i].val, grains);
+	/* who is missing may have got one update more */
+	if (degraded(s) && broken != SHARED_COUNT)
+		s->events++;
+}
+
+#include "steps.h"
+#include "same.h"
+
+/* --------------------------------------------------------------------- main */
+
+static struct state first_state(struct bounds b)
+{
+	struct state s = {
+		.crashes = b.crashes, .faults = b.faults, .stops = b.stops,
+		.elsewheres = b.elsewheres, .stocks = b.stocks,
+		.total = b.total,
+	};
+
+	no_maps = b.no_maps;
+	grains = b.one_grain ? 1 : G;
+	slots = N - b.vacancies;
+	for_each(i) {
+		struct disk *d = &s.disk[i];
+
+		memset(d->val, 1, grains);
+		memset(d->may, 1 << 1, grains);
+		d->events = d->bevents = d->cleared = 2;
+		d->roles = (1 << slots) - 1;
+		d->clean = 1;
+		d->truth = 1;
+		if (i < slots)
+			continue;
+		memset(d, 0, sizeof(*d));
+		d->blank = 1;
+		memset(d->may, 1 << 0, grains);
+	}
+	names_begin();
+	return s;
+}
+
+static struct search run(struct bounds b)
+{
+	struct state s = first_state(b);
+	uint32_t stuck;
+	struct search r = search(&s, UINT32_MAX);
+
+	if (r.violated || r.full || harm_only)
+		return r;
+	stuck = search_stuck(all_is_well);
+	if (stuck != NONE) {
+		r.violated = "progress: from here, things do not get well again";
+		r.at = stuck;
+	}
+	return r;
+}
+
+static void print_run(const char *name, struct bounds b, struct search r)
+{
+	printf("%d members, %d grain%s%s: %d crashes, %d faults, %d stops, %d changes elsewhere, %d sessions of stock, %d in all\n",
+	       N, grains, grains > 1 ? "s" : "", no_maps ? ", without maps" : "", b.crashes,
+	       b.faults, b.stops, b.elsewheres, b.stocks, b.total);
+	printf("%s: %u states, %llu steps, %.0f s\n", name, states.used,
+	       (unsigned long long)search_steps, r.seconds);
+	if (r.violated)
+		printf("%s\n", r.violated);
+}
+
+/* One line of the table; false if the breakage is not found. */
+static bool breakage_line(enum breakage b)
+{
+	struct search rule, harm;
+	char found[20] = "-";
+	uint32_t visited;
+
+	broken = b;
+	harm_only = false;
+	rule = run(breakages[b].bounds);
+	visited = states.used;
+	if (rule.violated)
+		sprintf(found, "%u", depth_of(rule.at));
+	printf("%-18s %-9s %9s %10u", breakages[b].name, breakages[b].rule,
+	       found, visited);
+	harm_only = true;
+	harm = run(breakages[b].bounds);
+	strcpy(found, "-");
+	if (harm.violated)
+		sprintf(found, "%u", depth_of(harm.at));
+	printf(" %9s   %s\n", found, breakages[b].what);
+	harm_only = false;
+	broken = SOUND;
+	return rule.violated;
+}
+
+static int table(void)
+{
+	int missed = 0;
+
+	printf("%-18s %-9s %9s %10s %9s   %s\n", "breakage", "rule",
+	       "violated", "states", "data lost", "what is wrong");
+	for (enum breakage b = 1; b < BREAKAGES; b++)
+		missed += !breakage_line(b);
+	if (missed)
+		printf("%d breakages were not found\n", missed);
+	return missed != 0;
+}
+
+static void usage(void)
+{
+	fprintf(stderr, "usage: protocol [BOUND=N...]	check the protocol\n"
+			"       protocol table		find all breakages\n"
+			"       protocol NAME [harm] [BOUND=N...]	show how one is found\n"
+			"bounds: crashes faults stops elsewheres stocks total no_maps vacancies\n");
+	exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	struct bounds b = { .crashes = 1, .faults = 1, .total = 1 };
+	const char *name = "correct";
+	struct search r;
+	int value, used;
+
+	if (argc == 2 && !strcmp(argv[1], "table"))
+		return table();
+	for (enum breakage k = 1; k < BREAKAGES && argc > 1; k++)
+		if (!strcmp(argv[1], breakages[k].name)) {
+			broken = k;
+			name = breakages[k].name;
+			b = breakages[k].bounds;
+		}
+	for (int i = 1 + (broken != SOUND); i < argc; i++) {
+		static const char *const bound[] = {
+			"crashes=", "faults=", "stops=", "elsewheres=",
+			"stocks=", "total=", "no_maps=", "vacancies=",
+			"one_grain=",
+		};
+		byte *const to[] = {
+			&b.crashes, &b.faults, &b.stops, &b.elsewheres,
+			&b.stocks, &b.total, &b.no_maps, &b.vacancies, &b.one_grain,
+		};
+		unsigned int k;
+
+		if (!strcmp(argv[i], "harm")) {
+			harm_only = true;
+			continue;
+		}
+		for (k = 0; k < sizeof(to) / sizeof(to[0]); k++) {
+			size_t n = strlen(bound[k]);
+
+			if (!strncmp(argv[i], bound[k], n) &&
+			    sscanf(argv[i] + n, "%d%n", &value, &used) == 1 &&
+			    !argv[i][n + used]) {
+				*to[k] = value;
+				break;
+			}
+		}
+		if (k == sizeof(to) / sizeof(to[0]))
+			usage();
+	}
+	r = run(b);
+	print_run(name, b, r);
+	if (r.violated)
+		trace(r.at, 100 * !strncmp(r.violated, "progress", 8));
+	return r.violated ? 1 : 0;
+}
