@@ -272,8 +272,12 @@ static bool table_source(const struct intent *bm, const struct md_rdev *rdev)
 	       member_events(rdev) == bm->mddev->events;
 }
 
-/* Take what is good in @block of entry @nr; returns which of its sectors. */
-static u8 block_take(struct maps *maps, int nr, unsigned long block)
+/*
+ * Take what is good in @block of entry @nr; returns which of its sectors. @has
+ * counts the bits in them, @all those that no member had before this one.
+ */
+static u8 block_take(struct maps *maps, int nr, unsigned long block,
+		     unsigned int *has, unsigned int *all)
 {
 	const struct table_sector *s = page_address(maps->bm->stage[0]);
 	struct map *map = &maps->map[nr];
@@ -291,9 +295,12 @@ static u8 block_take(struct maps *maps, int nr, unsigned long block)
 			unsigned long grain =
 				(unsigned long)index * TABLE_SECTOR_GRAINS + bit;
 
-			if (grain < maps->grains &&
-			    s->bits[bit / 8] & 1U << bit % 8)
-				__set_bit(grain, map->bits);
+			if (grain >= maps->grains ||
+			    !(s->bits[bit / 8] & 1U << bit % 8))
+				continue;
+			++*has;
+			*all += !test_bit(grain, map->bits);
+			__set_bit(grain, map->bits);
 		}
 	}
 	return good;
@@ -309,23 +316,49 @@ static void sector_lost(struct maps *maps, int nr, u32 index)
 			       (unsigned long)TABLE_SECTOR_GRAINS));
 }
 
+/*
+ * Unite what the members have of a block; returns which of its sectors are good.
+ * After a crash they may differ, and a bit too many does no harm. But any of them
+ * may be alone next time: unless all have the same, it is to be written anew.
+ */
+static u8 block_read(struct intent *bm, int nr, unsigned long block)
+{
+	unsigned int all = 0, least = UINT_MAX;
+	struct maps *maps = bm->maps;
+	u8 good = 0, everywhere = 0xff;
+	struct md_rdev *rdev;
+
+	BUILD_BUG_ON(TABLE_BLOCK_SECTORS != 8);
+
+	rdev_for_each(rdev, bm->mddev) {
+		unsigned int has = 0;
+		u8 taken = 0;
+
+		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags))
+			continue;
+		if (table_source(bm, rdev) &&
+		    table_read_block(bm, rdev, map_block(maps, nr, block)))
+			taken = block_take(maps, nr, block, &has, &all);
+		good |= taken;
+		everywhere &= taken;
+		least = min(least, has);
+	}
+	if (everywhere != 0xff || least != all)
+		set_bit(block, maps->map[nr].stale);
+	return good;
+}
+
 /* Returns the number of sectors that no member has. */
 static unsigned int map_read(struct intent *bm, int nr)
 {
 	struct maps *maps = bm->maps;
-	struct md_rdev *rdev;
 	unsigned int lost = 0;
 	unsigned long block;
 	u32 i;
 
 	for (block = 0; block < maps->blocks; block++) {
-		u8 good = 0;
+		u8 good = block_read(bm, nr, block);
 
-		/* after a crash they may differ; a bit too many does no harm */
-		rdev_for_each(rdev, bm->mddev)
-			if (table_source(bm, rdev) &&
-			    table_read_block(bm, rdev, map_block(maps, nr, block)))
-				good |= block_take(maps, nr, block);
 		for (i = 0; i < TABLE_BLOCK_SECTORS; i++) {
 			if (good & 1U << i)
 				continue;
