@@ -968,9 +968,14 @@ static bool intent_resync_due(struct intent *bm)
 	struct mddev *mddev = bm->mddev;
 	struct md_rdev *rdev;
 
-	/* md core thinks that the array is clean: see to it that it copies */
-	if (bm->suspect && bm->conf->raid_disks - mddev->degraded > 1)
+	/*
+	 * md core thinks that the array is clean: see to it that it copies; and
+	 * that superblocks say so before, as another crash may cut that short.
+	 */
+	if (bm->suspect && bm->conf->raid_disks - mddev->degraded > 1) {
 		compat_set_resync_offset(mddev, 0);
+		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
+	}
 	if (compat_resync_offset(mddev) != MaxSector)
 		return true;
 	rdev_for_each(rdev, mddev)

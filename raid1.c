@@ -1478,8 +1478,11 @@ static int r1_run(struct mddev *mddev)
 		compat_set_resync_offset(mddev, MaxSector);
 
 	if (in_sync > 1 && !mddev->bitmap_info.offset &&
-	    intent_members_disagree(mddev))
+	    intent_members_disagree(mddev)) {
 		compat_set_resync_offset(mddev, 0);
+		/* to be recorded before the resync begins, as it may be cut short */
+		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
+	}
 
 	/* whoever is missing may have got one update more: see intent_load() */
 	if (mddev->degraded && !mddev->bitmap_info.offset)
