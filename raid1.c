@@ -310,14 +310,34 @@ bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 	return compat_foreign(conf->mddev) || sector + sectors > resync;
 }
 
-/*
- * Choose a slot for a read and shorten it to what the slot can give without
- * touching bad blocks. Returns the slot, or -1.
+/**
+ * r1_late() - which members are not the first one, whatever their slots?
+ * @conf:	the array
+ *
+ * A member that was recovered while a resync is due may have got what it has from
+ * one that is no more; the others may differ from that, and have been read.
+ *
+ * Context: any.
+ * Return: slots, as bits
  */
-static int read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
-		       unsigned int *sectors)
+u32 r1_late(const struct r1_conf *conf)
 {
-	bool first = r1_must_read_first(conf, sector, *sectors);
+	u32 slots = 0;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (READ_ONCE(conf->member[slot].late))
+			slots |= 1U << slot;
+	return slots;
+}
+
+/*
+ * Choose a slot for a read, but none of @tried, and shorten the read to what the
+ * slot can give without touching bad blocks. Returns the slot, or -1.
+ */
+static int read_choose_from(struct r1_conf *conf, sector_t sector, u32 tried,
+			    bool first, unsigned int *sectors)
+{
 	unsigned int best_run = 0;
 	u64 best_cost = U64_MAX;
 	int slot, best = -1;
@@ -346,6 +366,19 @@ static int read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
 	if (best >= 0)
 		*sectors = best_run;
 	return best;
+}
+
+static int read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
+		       unsigned int *sectors)
+{
+	bool first = r1_must_read_first(conf, sector, *sectors);
+	int slot = -1;
+
+	if (first)
+		slot = read_choose_from(conf, sector, tried | r1_late(conf),
+					true, sectors);
+	return slot >= 0 ? slot :
+	       read_choose_from(conf, sector, tried, first, sectors);
 }
 
 static void read_end(struct bio *bio)
@@ -898,6 +931,7 @@ static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 	WRITE_ONCE(m->latency, 0);
 	WRITE_ONCE(m->slow_row, 0);
 	m->left = false;
+	m->late = false;
 	/* whatever it was before */
 	clear_bit(In_sync, &rdev->flags);
 	rdev->recovery_offset = 0;
@@ -1063,8 +1097,11 @@ static int r1_spare_active(struct mddev *mddev)
 		struct r1_member *m = &conf->member[slot];
 		struct md_rdev *rdev = m->rdev;
 
-		if (!(recovered & 1U << slot) || !r1_member_usable(rdev) ||
-		    test_and_set_bit(In_sync, &rdev->flags))
+		if (!(recovered & 1U << slot) || !r1_member_usable(rdev))
+			continue;
+		/* who finds it in sync finds this */
+		WRITE_ONCE(m->late, compat_resync_offset(mddev) != MaxSector);
+		if (test_and_set_bit(In_sync, &rdev->flags))
 			continue;
 		m->full = false;
 		count++;

@@ -46,6 +46,7 @@ struct intent;
  * @csum:	checksums of the superblocks with @events
  * @left:	it is Faulty, and its map has been made; should the map be
  *		forgotten, no other is
+ * @late:	it came to be in sync while a resync was due: see r1_late()
  * @found:	event count that it had when the array was started
  */
 struct r1_member {
@@ -62,6 +63,7 @@ struct r1_member {
 	u32		csum[2];
 	u64		found;
 	bool		left;
+	bool		late;
 };
 
 /**
@@ -203,6 +205,7 @@ void r1_events_written(struct r1_conf *conf);
 bool r1_is_array(struct mddev *mddev);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
+u32 r1_late(const struct r1_conf *conf);
 
 /* balance.c */
 u64 r1_read_cost(const struct r1_member *m, const struct md_rdev *rdev,

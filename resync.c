@@ -381,10 +381,11 @@ static u32 slots_readable(struct r1_conf *conf, sector_t sector,
 /* The member to copy from: the first, as r1_must_read_first() wants it. */
 static int source_of(struct r1_conf *conf, u32 slots)
 {
+	u32 early = slots & ~r1_late(conf);
 	int slot;
 
 	if (compat_resync_offset(conf->mddev) != MaxSector)
-		return ffs(slots) - 1;
+		return ffs(early ?: slots) - 1;
 	for (slot = 0; slot < conf->raid_disks; slot++)
 		if (slots & 1U << slot &&
 		    !test_bit(WriteMostly, &conf->member[slot].rdev->flags))

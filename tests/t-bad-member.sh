@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: members that are cut short, foreign, damaged or too small are refused
-# timeout: 240
+# timeout: 600
 # shellcheck disable=SC2119 # load_ours needs no parameters
 . "${0%/*}/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: bad-block logs: their entries are avoided, dropped when overwritten
-# timeout: 300
+# timeout: 600
 # shellcheck disable=SC2119 # load_ours needs no parameters
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-faults.sh"

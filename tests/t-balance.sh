@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: reads keep away from a slow member, but try it again; write-mostly
-# timeout: 90
+# timeout: 240
 . "${0%/*}/lib.sh"
 
 load

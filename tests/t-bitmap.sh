@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: bits on disk before data, cleared later; attributes; bitmaps come and go
-# timeout: 180
+# timeout: 400
 . "${0%/*}/lib.sh"
 
 load

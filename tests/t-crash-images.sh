@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: power cuts at any moment, each member having lost another part of its cache
-# timeout: 400
+# timeout: 900
 # long: yes
 # Members that record all they are sent (crash-disks.c) are in an array that is
 # written to while members fail, leave, return and are recovered. That record is

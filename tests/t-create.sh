@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: arrays of 1 to 32 members in every metadata format, assembled again
-# timeout: 240
+# timeout: 600
 . "${0%/*}/lib.sh"
 
 load

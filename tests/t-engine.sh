@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: the bitmap engine is registered with md core, and what is not its own stays the kernel's
-# timeout: 180
+# timeout: 400
 # kernel: backports
 . "${0%/*}/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: what lies on members, damaged in any way, never makes trouble or a member lack less
-# timeout: 300
+# timeout: 600
 # where: host
 # The long form, with a fuzzer that looks where it gets, is t-fuzz-long.
 set -euo pipefail

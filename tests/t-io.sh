@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: reads spread out, writes mirrored, flush, FUA, discard, any size, ext4
-# timeout: 180
+# timeout: 400
 . "${0%/*}/lib.sh"
 
 load

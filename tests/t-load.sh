@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: loading and unloading, with Debian's raid1 before, after and beside it
-# timeout: 60
+# timeout: 180
 . "${0%/*}/lib.sh"
 
 loops 2 10M

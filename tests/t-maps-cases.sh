@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: the cases of the demo, in several sizes, chunks and metadata versions
-# timeout: 240
+# timeout: 600
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-maps.sh"
 

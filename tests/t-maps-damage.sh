@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: a damaged, foreign or old table of member maps costs copying, nothing else
-# timeout: 300
+# timeout: 600
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-maps.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: recoveries that are interrupted go on; absences over many starts
-# timeout: 240
+# timeout: 600
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-maps.sh"
 

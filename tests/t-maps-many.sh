@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: more members than can be remembered; coarser grains; what maps cost
-# timeout: 240
+# timeout: 600
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-maps.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: members that were away get what each of them missed, in 4 KiB grains
-# timeout: 240
+# timeout: 600
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-maps.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: maps and arrays that come from stock raid1, go there, and come back
-# timeout: 240
+# timeout: 600
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-maps.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: members fail, are removed, replaced by spares; the last one stays
-# timeout: 180
+# timeout: 400
 . "${0%/*}/lib.sh"
 
 load

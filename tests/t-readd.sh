@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: a member that was away gets the chunks that it missed, and no more
-# timeout: 300
+# timeout: 600
 . "${0%/*}/lib.sh"
 
 load

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: read-only arrays leave their members alone; auto-read-only until written
-# timeout: 120
+# timeout: 300
 . "${0%/*}/lib.sh"
 
 load

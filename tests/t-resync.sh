@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: resync, check, repair, recovery: complete, interrupted, beside writes
-# timeout: 180
+# timeout: 400
 . "${0%/*}/lib.sh"
 
 load

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: the machine and its helpers, shown on Debian's own raid1
-# timeout: 120
+# timeout: 300
 # What other tests rely on must hold with a RAID-1 known to be good.
 . "${0%/*}/lib.sh"
 

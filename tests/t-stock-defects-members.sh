@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: defects of the kernel's own raid1 show there, and not here: members
-# timeout: 300
+# timeout: 600
 # As t-stock-defects; explained in docs/stock-defects.md.
 # shellcheck disable=SC2154,SC2034 # variables of the libraries; functions are called by name
 . "${0%/*}/lib.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: defects of the kernel's own raid1 show there, and not here: durability
-# timeout: 300
+# timeout: 600
 # The cases are explained in docs/stock-defects.md. Each is played on both; it
 # says what it saw and sets $shown. A case that does not show on stock any more
 # is a failure, too: then the document is not true.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: arrays go from Debian's raid1 to this one and back, clean, dirty, degraded
-# timeout: 180
+# timeout: 400
 . "${0%/*}/lib.sh"
 
 loops 2 24M

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: whatever is written to md's files in sysfs, and whatever ioctl: no hang, no warning, no harm
-# timeout: 360
+# timeout: 600
 # long: yes
 # FUZZ_SEED does the same again, as far as the order of several processes allows
 # (see sysfs-fuzz.py), FUZZ_SECONDS goes on for longer.
