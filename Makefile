@@ -11,7 +11,7 @@ on = $(if $(KERNEL),-k $(KERNEL))
 
 kbuild = $(MAKE) -C "$(KDIR)" M="$(CURDIR)"
 
-.PHONY: modules check install modules_install clean help test test-long test-debug fuzz demo bench machine
+.PHONY: modules check install modules_install clean help test test-long test-debug fuzz model demo bench machine
 
 modules:
 	@command -v python3 >/dev/null || \
@@ -47,6 +47,9 @@ test-debug:
 fuzz:
 	@tests/fuzz/run $(SECONDS)
 
+model:
+	@tests/model/run $(DEPTH)
+
 demo bench:
 	@scripts/$@
 
@@ -62,6 +65,7 @@ help:
 	@echo 'make test-long        run those that take long, or one of them (T=NAME)'
 	@echo 'make test-debug       run them on kernels that look for mistakes; takes hours'
 	@echo 'make fuzz [SECONDS=N]  feed damaged members to what reads them'
+	@echo 'make model [DEPTH=N]  check the protocol exhaustively, and break it in all known ways'
 	@echo 'make demo             show the module at work in a test machine'
 	@echo 'make bench            measure it in a test machine'
 	@echo 'make machine          open a shell in a test machine'

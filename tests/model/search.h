@@ -222,6 +222,30 @@ static uint32_t depth_of(uint32_t number)
 	return n;
 }
 
+/* Look for the step from @from to @to; it is described in said[]. */
+static bool replay(const struct state *from, const struct state *to)
+{
+	replay_to = to;
+	replay_found = false;
+	state_expand(from);
+	replay_to = NULL;
+	return replay_found;
+}
+
+/* Is each step to a state one that can be made? */
+static bool trace_holds(uint32_t number)
+{
+	struct state from, to;
+
+	for (; ways[number].parent != NONE; number = ways[number].parent) {
+		state_get(ways[number].parent, &from);
+		state_get(number, &to);
+		if (!replay(&from, &to))
+			return false;
+	}
+	return true;
+}
+
 /* Print the way to a state, and @more steps of good will from there. */
 static void trace(uint32_t number, uint32_t more)
 {
@@ -236,14 +260,10 @@ static void trace(uint32_t number, uint32_t more)
 
 	for (i = 0; i < n; i++) {
 		state_get(path[i], &t);
-		if (!i) {
+		if (!i)
 			strcpy(said, "as it begins");
-		} else {
-			replay_to = &t;
-			replay_found = false;
-			state_expand(&s);
-			replay_to = NULL;
-		}
+		else if (!replay(&s, &t))
+			strcpy(said, "???");
 		printf("%4u  %-50s", i, said);
 		state_print(&t);
 		printf("\n");
@@ -256,6 +276,7 @@ static void trace(uint32_t number, uint32_t more)
  * Does good will lead from each state to one that is good? Returns a state from
  * where it does not, or NONE.
  */
+__attribute__((unused))
 static uint32_t search_stuck(bool (*good)(const struct state *s))
 {
 	unsigned char *seen = calloc(states.used, 1);
