@@ -368,11 +368,14 @@ static void intent_arm(struct intent *bm)
 static void intent_commit(struct work_struct *work)
 {
 	struct intent *bm = container_of(work, struct intent, commit);
-	struct llist_node *list = llist_del_all(&bm->waiting);
+	struct llist_node *list;
 	struct r1_io *io, *next;
 	struct blk_plug plug;
 	int err;
 
+	/* who is about to write on this CPU may share the commit, if he comes first */
+	schedule();
+	list = llist_del_all(&bm->waiting);
 	err = intent_write_all_marked(bm);
 	if (err)
 		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change, write refused\n",
@@ -838,8 +841,8 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	bm->page = kvcalloc(bm->pages, sizeof(*bm->page), GFP_KERNEL);
 	bm->wq = alloc_workqueue("md-raid1-%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 				 mdname(mddev));
-	bm->commit_wq = alloc_workqueue("md-raid1-commit-%s", WQ_MEM_RECLAIM |
-					WQ_HIGHPRI | WQ_UNBOUND, 0,
+	bm->commit_wq = alloc_workqueue("md-raid1-commit-%s",
+					WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 					mdname(mddev));
 	for (i = 0; i < INTENT_BATCH; i++) {
 		bm->stage[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
