@@ -4,7 +4,7 @@
  * power had failed for all members at once, and what may be left of them then
  * is held against the rules of docs/design.md.
  *
- * usage: crash-cuts LOG check SEED FIRST COUNT
+ * usage: crash-cuts LOG check SEED FIRST COUNT EDGES
  *	  crash-cuts LOG arrays SEED FIRST COUNT FILE...
  *				put each cut into files, one for each member; say
  *				what they are; then wait for a line, "verify" when
@@ -13,8 +13,10 @@
  *	  crash-cuts LOG show SEED NR	what happened around the cut
  *	  crash-cuts LOG list FIRST COUNT	events
  *
- * Where cut NR is, and what is lost there, follows from SEED and NR alone. A
- * member keeps what a flush has covered that ended before the cut, and writes
+ * Where cut NR is, and what is lost there, follows from SEED and NR alone. Besides
+ * COUNT of them there is one just after each event that makes something durable, or
+ * promises that it is: a flush or a write with FUA has ended, on a member or on the
+ * array. If these are more than EDGES, so many of them. A member keeps what a flush has covered that ended before the cut, and writes
  * with FUA that have ended. Of all else that it had received, acknowledged or
  * not, it keeps any part, down to single sectors of a write; each member
  * another one.
@@ -51,6 +53,7 @@
 #include "crash-log.h"
 
 #define SHOWN_MAX	6	/* complaints in full */
+#define BAD_MAX		50	/* cuts, then it is clear that something is wrong */
 
 /* ---- the log ------------------------------------------------------------ */
 
@@ -117,6 +120,8 @@ enum point {
 };
 
 static u64 *point[POINTS], points[POINTS];
+static u64 *edge, edges;		/* all that flushes and FUA are about */
+#define EDGE_CUT	(1ULL << 40)	/* a cut's number, less that of the event */
 static u64 data_at, data_size;		/* bytes, on members */
 static int layout_seen;
 
@@ -137,6 +142,40 @@ static bool is_fault(const struct event *ev)
 {
 	return ev->type == EV_MARK && ev->len > 5 &&
 	       !memcmp(data_of(ev), "fail ", 5);
+}
+
+/* Has something been made durable, or promised to be? In the order of the log. */
+static bool is_edge(const struct event *ev, u8 *fua[])
+{
+	switch (ev->type) {
+	case EV_WRITE:
+		fua[ev->member][ev->id] = ev->flags & FLAG_FUA;
+		return false;
+	case EV_DONE:
+		return fua[ev->member][ev->id];
+	case EV_ACK:
+		return ev->flags & FLAG_FUA;
+	case EV_FLUSHED:
+	case EV_SYNCED:
+		return true;
+	}
+	return false;
+}
+
+static void edges_find(void)
+{
+	u8 *fua[MEMBERS_MAX];
+	u64 i;
+	u32 m;
+
+	edge = need(calloc(events, sizeof(u64)));
+	for (m = 0; m < head->members; m++)
+		fua[m] = need(calloc(events + 1, 1));
+	for (i = 1; i <= last_event; i++)
+		if (is_edge(event[i], fua) && i >= first_event)
+			edge[edges++] = i;
+	for (m = 0; m < head->members; m++)
+		free(fua[m]);
 }
 
 static void points_find(void)
@@ -237,7 +276,8 @@ static void cut_choose(struct cut *cut, u64 seed, u64 nr)
 		kind = below(&rng, POINTS);
 	} while (!points[kind]);
 	cut->nr = nr;
-	cut->index = point[kind][below(&rng, points[kind])];
+	cut->index = nr < EDGE_CUT ? point[kind][below(&rng, points[kind])] :
+		     nr - EDGE_CUT;
 	cut->rng = rng;
 	loss_choose(cut);
 }
@@ -871,14 +911,27 @@ static const u8 *sector_of(const struct array *a, u32 m, u64 s)
 	return a->look[m].image + data_at + s * SECTOR;
 }
 
+/* By sector, what was found there last: most of it is the same in the next cut. */
+static struct known {
+	u64	version;
+	u8	data[SECTOR];
+} *known;
+
+static u64 version_at(const struct array *a, u32 m, u64 s)
+{
+	const u8 *data = sector_of(a, m, s);
+
+	if (memcmp(known[s].data, data, SECTOR)) {
+		memcpy(known[s].data, data, SECTOR);
+		known[s].version = content_version(data, s);
+	}
+	return known[s].version;
+}
+
 static void check_sector(const struct array *a, u32 m, u64 s)
 {
-	static const u8 zero[SECTOR];
-	u64 block = s / BLOCK_SECTORS, version;
+	u64 block = s / BLOCK_SECTORS, version = version_at(a, m, s);
 
-	if (!may[block] && !memcmp(sector_of(a, m, s), zero, SECTOR))
-		return;
-	version = content_version(sector_of(a, m, s), s);
 	if (version == NOBODY || version > may[block])
 		bad(RULE_KNOWN, "member %u, sector %llu has what nobody wrote",
 		    m, (unsigned long long)s);
@@ -1149,31 +1202,42 @@ static int by_index(const void *a, const void *b)
 	return x->nr < y->nr ? -1 : x->nr > y->nr;
 }
 
-/* In the order of the log, so that it is played only once. */
-static struct cut *cuts_sorted(u64 seed, u64 first, u64 count)
+/*
+ * @count cuts from number @first on, and one at each of @some edges, in the order
+ * of the log, so that it is played only once.
+ */
+static struct cut *cuts_sorted(u64 seed, u64 first, u64 count, u64 some)
 {
-	struct cut *cut = need(calloc(count, sizeof(*cut)));
+	struct cut *cut = need(calloc(count + some + 1, sizeof(*cut)));
 	u64 i;
 
 	for (i = 0; i < count; i++)
 		cut_choose(&cut[i], seed, first + i);
-	qsort(cut, count, sizeof(*cut), by_index);
+	for (i = 0; i < some; i++)
+		cut_choose(&cut[count + i], seed,
+			   EDGE_CUT + edge[i * edges / some]);
+	qsort(cut, count + some, sizeof(*cut), by_index);
 	return cut;
 }
 
-static int do_check(u64 seed, u64 first, u64 count)
+static int do_check(u64 seed, u64 first, u64 count, u64 some)
 {
-	struct cut *cut = cuts_sorted(seed, first, count);
+	struct cut *cut;
 	int rule;
 	u64 i;
 
-	for (i = 0; i < count; i++) {
+	if (some > edges)
+		some = edges;
+	cut = cuts_sorted(seed, first, count, some);
+	count += some;
+	for (i = 0; i < count && bad_cuts < BAD_MAX; i++) {
 		play(cut[i].index);
 		check_cut(&cut[i]);
 	}
 	play(last_event);
-	printf("cuts %llu bad %llu events %llu beside %llu\n",
-	       (unsigned long long)count, (unsigned long long)bad_cuts,
+	printf("cuts %llu, after %llu of %llu flushes and FUA writes; bad %llu events %llu beside %llu\n",
+	       (unsigned long long)i, (unsigned long long)some,
+	       (unsigned long long)edges, (unsigned long long)bad_cuts,
 	       (unsigned long long)(last_event - first_event),
 	       (unsigned long long)beside);
 	for (rule = 0; rule < RULES; rule++)
@@ -1345,7 +1409,7 @@ static void verify(const struct array *was, char **file)
 
 static int do_arrays(u64 seed, u64 first, u64 count, char **file)
 {
-	struct cut *cut = cuts_sorted(seed, first, count);
+	struct cut *cut = cuts_sorted(seed, first, count, 0);
 	char line[16];
 	u64 i;
 	u32 m;
@@ -1513,8 +1577,11 @@ int main(int argc, char **argv)
 	play(first_event);
 	layout_learn();
 	points_find();
-	if (!strcmp(argv[2], "check") && argc == 6)
-		return do_check(number(argv[3]), number(argv[4]), number(argv[5]));
+	edges_find();
+	known = need(calloc(data_size / SECTOR, sizeof(*known)));
+	if (!strcmp(argv[2], "check") && argc == 7)
+		return do_check(number(argv[3]), number(argv[4]),
+				number(argv[5]), number(argv[6]));
 	if (!strcmp(argv[2], "list"))
 		return do_list(number(argv[3]), number(argv[4]));
 	if (!strcmp(argv[2], "show"))
