@@ -13,7 +13,8 @@
  * The table is written in place, and that survives a crash at any point: while
  * a member is away its map only grows, and whatever it grows by still has its
  * bits set in the bitmap; when a member is being recovered its map only shrinks,
- * after the member was flushed. An old sector and a new one are both right.
+ * after the member was flushed. An old sector and a new one are both right, until
+ * that bit is cleared: so copies that differ are written anew when an array starts.
  * Entries come and go with a header, of which there are two in turn; the stamp
  * in the bitmap superblock decides. Each change of a map ends with a header of
  * the next generation, so that an old copy of the table does not pass for this.
