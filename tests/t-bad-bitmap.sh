@@ -170,6 +170,16 @@ wait_idle /dev/md0
 md_stop /dev/md0
 assert_same "$a" "$b"
 
+note "both are as new, but only one has the bits"
+for bad in 0 1; do
+	crashed
+	dd if=/dev/zero of="$T/m$bad.img" bs=256 seek=$((at / 256 + 1)) count=15 conv=notrunc status=none
+	assemble /dev/md0 "$a" "$b"
+	wait_idle /dev/md0
+	md_stop /dev/md0
+	assert_same "$a" "$b"
+done
+
 # Noise where nothing was written shows that all was copied.
 noise_outside() {
 	keystream 98 4096 | dd of="$T/m1.img" bs=4096 seek=$(((off >> 12) + 500)) conv=notrunc \

@@ -46,6 +46,36 @@ for chunk in 4K 64K 1M 64M; do
 	mdadm --quiet --zero-superblock "$a" "$b"
 done
 
+note "a bit stays as long as a write to its chunk is under way"
+modprobe dm-delay
+x=$(dm_linear x "$b")
+mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --size=24M --assume-clean -n 2 "$a" "$x"
+md_attr /dev/md0 safe_mode_delay 0
+echo 0.1 >$bm/time_base
+# once, so that the next write meets an active array, and updates no superblock
+put 0
+wait_for 10 clean
+echo 100 >$bm/time_base
+put 0
+# writes take long, flushes do not
+echo "0 $(sectors "$b") delay $b 0 0 $b 0 6000 $b 0 0" | dm_table x
+put 0 &
+sleep 0.5
+echo 0.1 >$bm/time_base
+for ((i = 0; i < 10; i++)); do
+	sleep 0.3
+	left=$(bitmap_dirty "$a")
+	kill -0 $! 2>/dev/null || break
+	assert_eq "$left" 1 "dirty bits during a write"
+done
+assert_ge "$i" 3 "looks at the bits"
+wait $!
+dm_heal x "$b"
+wait_for 10 clean
+md_stop /dev/md0
+dmsetup remove --noudevsync x
+mdadm --quiet --zero-superblock "$a" "$b"
+
 note "bits go though a member is away: what it lacks is in its map"
 mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --delay=1 --size=24M --assume-clean -n 2 "$a" "$b"
 assert_eq "$(cat $bm/time_base)" 1 "delay, from --delay"
