@@ -90,3 +90,23 @@ wait_letters /dev/md0 UU
 wait_idle /dev/md0
 assert_same "$b" "$c"
 assert_eq "$(sum /dev/md0)" "$want" content
+md_stop /dev/md0
+
+note "without maps, who was replaced when bits were cleared gets everything"
+for dev in "${m[@]}"; do blkdiscard -fq "$dev"; done
+mdcreate /dev/md0 --metadata=0.90 --bitmap=internal --bitmap-chunk=64K --assume-clean -n 2 "$a" "$b"
+echo 0.1 >/sys/block/md0/md/bitmap/time_base
+fill /dev/md0 1 0 4096
+wait_for 20 no_bits "$a"
+quiet /dev/md0 --fail "$b" --remove "$b"
+fill /dev/md0 2 1024 64
+want=$(sum /dev/md0)
+quiet /dev/md0 --add "$c"
+wait_letters /dev/md0 UU
+wait_for 20 no_bits "$a"
+quiet /dev/md0 --fail "$c" --remove "$c"
+mdadm --quiet /dev/md0 --re-add "$b" 2>/dev/null || quiet /dev/md0 --add "$b"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+assert_same "$a" "$b"
+assert_eq "$(sum /dev/md0)" "$want" content

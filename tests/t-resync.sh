@@ -83,7 +83,10 @@ assert_eq "$(md_attr /dev/md0 sync_action)" recover
 md_attr /dev/md0 sync_action frozen
 assert_eq "$(md_attr /dev/md0 sync_action)" frozen
 assert_eq "$(md_letters /dev/md0)" U_
+# also when it would rather read from somebody else
+rdev_attr /dev/md0 "$a" state writemostly
 assert_eq "$(sum /dev/md0)" "$want" "content of a half-recovered array"
+rdev_attr /dev/md0 "$a" state -writemostly
 fast
 before=$(bytes_written "$c")
 md_attr /dev/md0 sync_action idle
