@@ -292,13 +292,13 @@ static const struct {
 enum sight {
 	RETURN_BY_MAP, RETURN_NAMELESS, RETURN_IN_FULL, RETURN_REFUSED,
 	RETURN_BITMAP, RETURN_ALL, START_BY_MAP, START_IN_FULL, START_UNDONE,
-	START_NAMELESS, START_TABLE, START_UNEVEN, START_UNSEALED, START_STALE, START_SUSPECT,
+	START_NAMELESS, START_TABLE, START_UNEVEN, START_STALE, START_SUSPECT,
 	START_UNITED, START_USURPER, START_RESYNC, LOST_WRITE, LOST_CLEARING,
 	CRASH_BLOCKS, CRASH_HEADER, CRASH_PAGE, CRASH_SUPER,
 	FAULT_FLUSH, FAULT_BLOCKS, FAULT_HEADER, FAULT_PAGE, FAULT_SUPER,
 	LAST_STAYS, ACK_WAITS, REMOVAL_WAITS, PASS_CLEARS, PASS_FEEDS,
 	PASS_WRITE, PASS_DUE, PASS_UNRECORDED, PASS_DEGRADED, MAP_SHRINKS,
-	IN_SYNC_MAP, IN_SYNC_BITMAP, RESYNCED, STOCK_RUNS, STOCK_CLEARS,
+	IN_SYNC_MAP, IN_SYNC_BITMAP, RESYNCED, STOCK_RUNS, STOCK_UNSEALS, STOCK_CLEARS,
 	STOCK_TAKES_BACK,
 	SIGHTS
 };
@@ -316,7 +316,6 @@ static const char *const sight_name[SIGHTS] = {
 	[START_NAMELESS] = "start: a nameless map is made",
 	[START_TABLE] = "start: maps are read",
 	[START_UNEVEN] = "start: maps differ, and are written to all",
-	[START_UNSEALED] = "start: the seal is broken, maps are void",
 	[START_STALE] = "start: the bitmap is out of date",
 	[START_SUSPECT] = "start: it looks clean, and bits are resynced",
 	[START_UNITED] = "start: copies of the bitmap differ, and are united",
@@ -347,6 +346,7 @@ static const char *const sight_name[SIGHTS] = {
 	[IN_SYNC_BITMAP] = "without maps: a recovered member is in sync",
 	[RESYNCED] = "a resync ends",
 	[STOCK_RUNS] = "stock raid1 starts the array",
+	[STOCK_UNSEALS] = "stock raid1 breaks the seal, maps are void",
 	[STOCK_CLEARS] = "stock raid1 clears the bit",
 	[STOCK_TAKES_BACK] = "stock raid1 takes a member back by its bitmap",
 };
@@ -492,7 +492,7 @@ static void end(struct state *s)
 	byte newest = 0;
 
 	for_each(i)
-		if (s->disk[i].place == INSYNC)
+		if (s->disk[i].place == INSYNC && was_in_sync(&s->disk[i], i))
 			newest = max(newest, s->disk[i].events);
 	for_each(i) {
 		struct disk *d = &s->disk[i];
@@ -574,6 +574,7 @@ static void put(struct state *s, int i, enum stage what)
 		}
 		break;
 	case PAGE:
+		saw(STOCK_UNSEALS, s->mode == STOCK && d->cleared == AHEAD);
 		d->bevents = s->img_events;
 		d->cleared = s->img_cleared;
 		d->stamp = s->img_stamp;
@@ -1236,7 +1237,6 @@ static void read_bitmap(struct state *s, int lead, int head)
 		table_read(s, head);
 		saw(START_TABLE, maps_used(s));
 	} else if (has_maps(s)) {
-		saw(START_UNSEALED, newest->stamp);
 		/* a random number: no header has it */
 		for_each(i)
 			for (int h = 0; h < 2; h++)
@@ -1450,10 +1450,10 @@ static const struct {
 	{ 1, { .crashes = 3, .faults = 3, .stops = 3, .elsewheres = 1,
 	       .stocks = 2, .total = 3, .one_grain = 1, .vacancies = 1,
 	       .no_maps = 1 } },
-	{ 1, { .crashes = 2, .faults = 1, .total = 3, .one_grain = 1 } },
-	{ 1, { .crashes = 1, .faults = 2, .total = 3, .one_grain = 1 } },
 	{ 1, { .crashes = 2, .faults = 2, .stops = 2, .elsewheres = 1,
 	       .stocks = 2, .total = 2 } },
+	{ 2, { .crashes = 1, .faults = 2, .total = 3, .one_grain = 1 } },
+	{ 2, { .crashes = 2, .faults = 1, .total = 3, .one_grain = 1 } },
 	{ 2, { .crashes = 2, .faults = 2, .stops = 2, .elsewheres = 1,
 	       .stocks = 2, .total = 2, .vacancies = 1 } },
 	{ 2, { .crashes = 4, .faults = 4, .stops = 3, .elsewheres = 1,
