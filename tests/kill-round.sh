@@ -28,13 +28,15 @@ dev_state() { cat "/sys/block/md0/md/dev-$(kname "$1")/state" 2>/dev/null || ech
 nap() { sleep "$((RANDOM % ($1 + 1))).$((RANDOM % 10))"; }
 
 # back DISK: it returns. Stock takes back by its bitmap what it must not (who
-# left before another one was rebuilt), so there it has to begin anew.
+# left before another one was rebuilt), so there it has to begin anew; and not
+# while others need a resync, for which a recovery makes do.
 back() {
 	say "back $1"
 	if [ "$impl" = ours ]; then
 		quiet $md --re-add "$1" || mdadm --quiet $md --add "$1"
 		return
 	fi
+	wait_idle $md
 	mdadm --zero-superblock "$1"
 	mdadm --quiet $md --add "$1"
 }
@@ -73,7 +75,13 @@ pick "1000 2000" "100000 1000000" "100000 1000000"
 # shellcheck disable=SC2086 # two words
 sync_speed $picked
 say "assemble"
-mdadm --quiet --assemble --run $md "${disk[@]}" </dev/null 2>&1
+use=()
+for d in "${disk[@]}"; do
+	# Stock may read from members that are being recovered.
+	if [ "$impl" = stock ] && mdadm -E "$d" | grep -q 'Recovery Offset'; then continue; fi
+	use+=("$d")
+done
+mdadm --quiet --assemble --run $md "${use[@]}" </dev/null 2>&1
 quiet --readwrite $md || true
 say "assembled $(md_letters $md)"
 if [ "$impl" = ours ]; then

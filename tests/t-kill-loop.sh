@@ -12,7 +12,7 @@
 # as if power failed, for disks that do not lose their caches. For those that do,
 # see t-crash-images.sh.
 #
-# More, or as before but for the time: N=300 SEED=1 tests/run kill-loop
+# More, or as before but for the time: N=300 SEED=1 tests/t-kill-loop.sh
 set -eEuo pipefail
 trap 'echo "FAIL: status $? from: $BASH_COMMAND (line $LINENO)"' ERR
 
