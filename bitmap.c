@@ -1013,9 +1013,6 @@ int intent_load(struct mddev *mddev)
 	if (err)
 		return err;
 
-	/* whoever is missing may have got one update more: not the same count */
-	if (mddev->degraded)
-		mddev->events++;
 	bm->conf->intent = bm;
 	set_bit(MD_RECOVERY_NEEDED, &mddev->recovery);
 	md_wakeup_thread(mddev->thread);

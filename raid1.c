@@ -724,11 +724,33 @@ static void request_flush(struct mddev *mddev, struct bio *bio)
 	r1_io_submit(io);
 }
 
-/* Would md_write_start() have to wait? It cannot be asked not to. */
+/*
+ * Whoever is missing when an array starts may have got one update of superblocks
+ * more than those that are here. Before the first write they have to be newer than
+ * that; and each has to get an update before any gets the next, or one of them
+ * might look as new to the others when it is the one that was missing.
+ */
+static void updates_apart(struct mddev *mddev, struct r1_conf *conf)
+{
+	unsigned int left;
+
+	while ((left = READ_ONCE(conf->apart))) {
+		set_mask_bits(&mddev->sb_flags, 0, BIT(MD_SB_CHANGE_DEVS) |
+			      BIT(MD_SB_CHANGE_PENDING));
+		md_wakeup_thread(mddev->thread);
+		wait_event(mddev->sb_wait, !test_bit(MD_SB_CHANGE_PENDING,
+						     &mddev->sb_flags));
+		cmpxchg(&conf->apart, left, left - 1);
+	}
+}
+
+/* Would a write have to wait for superblocks? md_write_start() cannot be asked. */
 static bool write_start_waits(const struct mddev *mddev)
 {
+	const struct r1_conf *conf = mddev->private;
+
 	return !md_is_rdwr((struct mddev *)mddev) || READ_ONCE(mddev->in_sync) ||
-	       READ_ONCE(mddev->sync_checkers) ||
+	       READ_ONCE(mddev->sync_checkers) || READ_ONCE(conf->apart) ||
 	       test_bit(MD_SB_CHANGE_PENDING, &mddev->sb_flags);
 }
 
@@ -750,6 +772,8 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 		bio = io_split(conf, bio, limit - bio->bi_iter.bi_sector);
 
 	md_write_start(mddev, bio);
+	if (unlikely(READ_ONCE(conf->apart)))
+		updates_apart(mddev, conf);
 	foreign = compat_foreign(mddev);
 	if (foreign)
 		compat_foreign_begin(mddev, &bio);
@@ -1237,6 +1261,9 @@ static void r1_quiesce(struct mddev *mddev, int quiesce)
 	if (quiesce) {
 		atomic_inc(&conf->frozen);
 		synchronize_srcu_expedited(&conf->srcu);
+		/* without a bitmap, md core may not say that it stops the array */
+		if (!mddev->bitmap)
+			intent_settle(mddev);
 	} else if (atomic_dec_and_test(&conf->frozen)) {
 		wake_up_all(&conf->wait);
 	}
@@ -1521,10 +1548,6 @@ static int r1_run(struct mddev *mddev)
 		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
 	}
 
-	/* whoever is missing may have got one update more: see intent_load() */
-	if (mddev->degraded && !mddev->bitmap_info.offset)
-		mddev->events++;
-
 	/* from here on md core calls ->free() on an error */
 	mddev->private = conf;
 	thread = md_register_thread(r1_thread, mddev, "raid1");
@@ -1538,6 +1561,8 @@ static int r1_run(struct mddev *mddev)
 	err = md_integrity_register(mddev);
 	if (err)
 		return err;
+	if (mddev->degraded && mddev->persistent)
+		conf->apart = 2;
 	pr_info("md-raid1: %s: %d of %d members in sync%s\n", mdname(mddev),
 		in_sync, conf->raid_disks,
 		compat_resync_offset(mddev) == MaxSector ? "" :

@@ -140,6 +140,7 @@ struct r1_io {
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
  *		mddev->degraded and the request for a superblock update
  * @changes:	counts members that fail, come or go
+ * @apart:	how many updates of superblocks the first write has to wait for
  * @events_written: event count that all members have that are not Faulty
  * @events_open: members' event counts are not confirmed yet; under @lock
  * @sb_failed:	the last member has failed a superblock update, which md core
@@ -173,6 +174,7 @@ struct r1_conf {
 	spinlock_t		lock;
 	atomic_t		changes;
 	bool			events_open;
+	unsigned int		apart;
 	bool			sb_failed;
 	u64			events_written;
 	sector_t		lost;
