@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Plays every fault in every phase of an array's life, for t-faults-phases*.sh.
 
-usage: faults-phases.py ROLE BAD GOOD DIR [PHASE/FAULT...]
+usage: faults-phases.py ROLE BAD GOOD DIR [PHASE[/FAULT]...]
 
 /dev/md0 is made of BAD, which can be made to fail, and GOOD, which is well.
 ROLE is
@@ -36,7 +36,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 FAULTS = {
     "read": "fail=read",
-    "write": "fail=write",
+    # data alone: for what is kept about them there is nospc
+    "write": "bad-write={data},{size}",
     "flush": "fail=flush",
     "fua": "fail-fua",
     "discard": "fail=trim",
@@ -348,7 +349,7 @@ class Play:
         if self.fault == "read" and where in ("start", "add"):
             # mdadm would not hear of a disk whose superblock it cannot read
             words = "bad-read=16,{data}"
-        self.control(words.format(data=self.data))
+        self.control(words.format(data=self.data, size=self.size))
 
     def control(self, words):
         put(self.tmp + "/bad0.new", words)
@@ -623,8 +624,10 @@ class Play:
 
     def cell(self, phase, fault):
         self.fault, self.mark, self.errors = fault, "", 0
-        # who was wiped may have no superblock to return by
-        self.fresh = (fault,) if phase in ("add", "recovery") else ()
+        # who was wiped has no superblock to return by, and who could not be
+        # recovered one that says it is a spare
+        fresh = phase in ("add", "recovery") or (phase == "return" and self.last)
+        self.fresh = (fault,) if fresh else ()
         if self.last:
             self.leave(self.good)
         getattr(self, "ph_" + phase)()
@@ -645,12 +648,14 @@ def main(role, bad, good, tmp, *only):
     phases = [p for p in PHASES
               if not (role == "last" and p in ("resync", "check")) and
               not (role == "power" and p in ("start", "add"))]
-    faults = ["power"] if role == "power" else [f for f in FAULTS if f != "power"]
+    faults = ["power"] if role == "power" else [
+        f for f in FAULTS if f != "power" and
+        not (role == "last" and f in ("discard", "hang-flush"))]
     play = Play(role, bad, good, tmp)
     for phase in phases:
         begin = time.monotonic()
         for fault in faults:
-            if only and "%s/%s" % (phase, fault) not in only:
+            if only and not {phase, phase + "/" + fault} & set(only):
                 continue
             try:
                 play.cell(phase, fault)
@@ -659,9 +664,11 @@ def main(role, bad, good, tmp, *only):
                 print(get("/proc/mdstat"), flush=True)
                 # threads may hang for good
                 os._exit(1)
-        print("%-9s %5.1f s  " % (phase, time.monotonic() - begin) +
-              "  ".join("%s %s" % (f, play.seen.get((phase, f), "-"))
-                        for f in faults), flush=True)
+        seen = ["%s %s" % (f, play.seen[phase, f]) for f in faults
+                if (phase, f) in play.seen]
+        if seen:
+            print("%-9s %5.1f s  %s" % (phase, time.monotonic() - begin,
+                                        "  ".join(seen)), flush=True)
     play.model.close()
 
 
