@@ -586,8 +586,14 @@ class Play:
         wait("all to be whole", self.whole)
 
     def repair_last(self):
-        if self.running() and self.state(self.bad) and self.faulty(self.bad):
-            raise Failure("the last member was given up")
+        if self.running() and self.faulty(self.bad):
+            # unless the other has got everything, and it was not the last
+            if "in_sync" not in self.state(self.good):
+                raise Failure("the last member was given up")
+            if self.broken:
+                self.leave(self.bad)
+                self.connect()
+            return
         if self.running() and self.broken:
             self.stop()
         if self.broken:
