@@ -1421,6 +1421,21 @@ static bool disowned_90(struct mddev *mddev, const struct md_rdev *rdev)
 	return false;
 }
 
+/* Does the superblock of member @by, metadata 1.x, have @rdev in its slot? */
+static bool listed_1(const struct md_rdev *by, const struct md_rdev *rdev, u32 nr)
+{
+	const struct mdp_superblock_1 *sb = page_address(by->sb_page);
+
+	return nr < le32_to_cpu(sb->max_dev) &&
+	       le16_to_cpu(sb->dev_roles[nr]) == rdev->raid_disk;
+}
+
+static bool has_super_1(const struct mddev *mddev, const struct md_rdev *rdev)
+{
+	return mddev->major_version == 1 && !mddev->external &&
+	       mddev->persistent && rdev->sb_page;
+}
+
 /*
  * For metadata 1.x, md core goes by the newest superblock for the role of a member
  * whose own is older, but by the latter for whether it is in sync; and it takes
@@ -1430,15 +1445,71 @@ static bool disowned_90(struct mddev *mddev, const struct md_rdev *rdev)
 static bool usurper_1(const struct mddev *mddev, const struct md_rdev *rdev)
 {
 	const struct mdp_superblock_1 *sb;
-	u32 nr;
 
-	if (mddev->major_version != 1 || mddev->external ||
-	    !mddev->persistent || !rdev->sb_page)
+	if (!has_super_1(mddev, rdev))
 		return false;
 	sb = page_address(rdev->sb_page);
-	nr = le32_to_cpu(sb->dev_number);
-	return nr >= le32_to_cpu(sb->max_dev) ||
-	       le16_to_cpu(sb->dev_roles[nr]) != rdev->raid_disk;
+	return !listed_1(rdev, rdev, le32_to_cpu(sb->dev_number));
+}
+
+static bool member_in_sync(const struct md_rdev *rdev)
+{
+	return rdev->raid_disk >= 0 && test_bit(In_sync, &rdev->flags) &&
+	       !test_bit(Faulty, &rdev->flags);
+}
+
+/*
+ * Another member in sync, with the same event count, has it that this one is gone:
+ * an update of superblocks was cut short, and the other was then started without
+ * this one and came to the same count. Whoever went on is right (I8).
+ */
+static bool disowned_1(struct mddev *mddev, const struct md_rdev *rdev)
+{
+	struct md_rdev *other;
+
+	rdev_for_each(other, mddev)
+		if (other != rdev && member_in_sync(other) &&
+		    has_super_1(mddev, other) &&
+		    member_events(other) == member_events(rdev) &&
+		    !listed_1(other, rdev, rdev->desc_nr))
+			return true;
+	return false;
+}
+
+/* md core had it in sync, and it is not: it is to get everything. */
+static void member_demote(struct md_rdev *rdev)
+{
+	clear_bit(In_sync, &rdev->flags);
+	rdev->saved_raid_disk = -1;
+	rdev->recovery_offset = 0;
+}
+
+/* Members that others disown are not in sync; returns how many are. */
+static int run_disown(struct mddev *mddev, struct r1_conf *conf, int in_sync)
+{
+	u32 disowned = 0;
+	int slot;
+
+	BUILD_BUG_ON(RAID1_MAX_SLOTS > 32);
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (rdev && member_in_sync(rdev) && disowned_1(mddev, rdev))
+			disowned |= 1U << slot;
+	}
+	in_sync -= hweight32(disowned);
+	if (disowned && !in_sync)
+		return run_refuse(mddev, "each member has it that the others are gone, and all may be right; assemble it from one of them");
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		if (!(disowned & 1U << slot))
+			continue;
+		pr_warn("md-raid1: %s: %pg is not in sync, as another member was used without it\n",
+			mdname(mddev), conf->member[slot].rdev->bdev);
+		member_demote(conf->member[slot].rdev);
+		conf->member[slot].full = true;
+	}
+	return in_sync;
 }
 
 /* Put the members into their slots; returns how many are in sync. */
@@ -1470,16 +1541,16 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 			return run_refuse(mddev, "a member is too short");
 		if (disowned_90(mddev, rdev))
 			clear_bit(In_sync, &rdev->flags);
-		if (usurper_1(mddev, rdev)) {
-			clear_bit(In_sync, &rdev->flags);
-			rdev->saved_raid_disk = -1;
-			rdev->recovery_offset = 0;
-		}
+		if (usurper_1(mddev, rdev))
+			member_demote(rdev);
 		if (test_bit(In_sync, &rdev->flags))
 			in_sync++;
 		else
 			m->full = rdev->saved_raid_disk < 0;
 	}
+	in_sync = run_disown(mddev, conf, in_sync);
+	if (in_sync < 0)
+		return in_sync;
 	mddev->degraded = conf->raid_disks - in_sync;
 	if (!in_sync)
 		return run_refuse(mddev, "no member is in sync");

@@ -131,6 +131,7 @@ struct state {
 	byte idle, unclean, can_decrease;
 	byte unsaid;			/* unclean, superblocks have it clean */
 	byte devs, pending;		/* MD_SB_CHANGE_DEVS, _PENDING */
+	byte apart;			/* updates that the first write waits for */
 
 	byte set, safe, need;		/* the chunk */
 	byte recent;
@@ -172,7 +173,7 @@ enum breakage {
 	SOUND, LATE_BIT, NO_FEED, FEED_LATE, JOIN_PRECISE, CRASH_PRECISE,
 	DEGRADED, IN_FLIGHT, EARLY_CLEAR, EARLY_END, NO_FLUSH, NO_SETTLE_FLUSH,
 	ACK_UNRECORDED, REMOVE_UNRECORDED, CLEAR_UNRECORDED, ROLL_BACK,
-	TOLERANT, UNSAID, SHARED_COUNT, ONE_COPY, UNEVEN, NO_STAMP, NO_SEAL, ANY_SEAL, LOOKS_FINISHED,
+	TOLERANT, UNSAID, SHARED_COUNT, SAME_COUNT, ONE_COPY, UNEVEN, NO_STAMP, NO_SEAL, ANY_SEAL, LOOKS_FINISHED,
 	PROMOTE_EARLY, ANY_COUNT, ANY_SUM, NAMELESS_ANY, USURPER, SPARE_WAITED,
 	LATE_FIRST, LAST_FAULTY, UNSETTLED,
 	BREAKAGES
@@ -236,6 +237,10 @@ static const struct {
 	[SHARED_COUNT] = { "shared-count", "I5",
 		"a degraded array goes on with a count that the missing may have",
 		{ .crashes = 2, .faults = 1, .total = 3 } },
+	[SAME_COUNT] = { "same-count", "I5",
+		"a member is in sync that another one with its count says is gone",
+		{ .crashes = 2, .faults = 1, .total = 3, .no_maps = 1,
+		  .vacancies = 1, .one_grain = 1 } },
 	[ONE_COPY] = { "one-copy", "I6",
 		"one copy of the bitmap is read, not all that are up to date",
 		{ .faults = 1, .crashes = 1, .total = 2 } },
@@ -293,7 +298,7 @@ enum sight {
 	RETURN_BY_MAP, RETURN_NAMELESS, RETURN_IN_FULL, RETURN_REFUSED,
 	RETURN_BITMAP, RETURN_ALL, START_BY_MAP, START_IN_FULL, START_UNDONE,
 	START_NAMELESS, START_TABLE, START_UNEVEN, START_STALE, START_SUSPECT,
-	START_UNITED, START_USURPER, START_RESYNC, LOST_WRITE, LOST_CLEARING,
+	START_UNITED, START_USURPER, START_DISOWNED, START_RESYNC, LOST_WRITE, LOST_CLEARING,
 	CRASH_BLOCKS, CRASH_HEADER, CRASH_PAGE, CRASH_SUPER,
 	FAULT_FLUSH, FAULT_BLOCKS, FAULT_HEADER, FAULT_PAGE, FAULT_SUPER,
 	LAST_STAYS, ACK_WAITS, REMOVAL_WAITS, PASS_CLEARS, PASS_FEEDS,
@@ -320,6 +325,7 @@ static const char *const sight_name[SIGHTS] = {
 	[START_SUSPECT] = "start: it looks clean, and bits are resynced",
 	[START_UNITED] = "start: copies of the bitmap differ, and are united",
 	[START_USURPER] = "start: a spare is not in sync by another's word",
+	[START_DISOWNED] = "start: who is gone by another's word is not in sync",
 	[START_RESYNC] = "start: bits are resynced",
 	[LOST_WRITE] = "a member has lost a write that was in its cache",
 	[LOST_CLEARING] = "a member has lost the clearing of a bit",
@@ -874,6 +880,7 @@ static void update(struct state *s, bool force)
 	bool nospares = !force && !s->devs && !degraded(s);
 
 	s->devs = s->unsaid = 0;
+	s->apart -= !!s->apart;
 	if (nospares && s->idle && !s->unclean && s->can_decrease) {
 		s->events--;
 		s->can_decrease = 0;
@@ -1305,9 +1312,11 @@ static void op_load(struct state *s, int arg)
 	for_each(i)
 		if (s->disk[i].place == INSYNC)
 			memcpy(s->cur, s->disk[i].val, grains);
-	/* who is missing may have got one update more */
-	if (degraded(s) && broken != SHARED_COUNT)
+	/* who is missing may have got one update more: updates_apart() */
+	if (degraded(s) && s->mode == STOCK)
 		s->events++;
+	else if (degraded(s) && broken != SHARED_COUNT)
+		s->apart = 2;
 }
 
 #include "steps.h"

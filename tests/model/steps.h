@@ -256,13 +256,26 @@ static void then_load(const struct state *s, int unused)
 	}
 }
 
+/* disowned_1(): another member with the same count has it that @i is gone. */
+static bool disowned(const struct state *s, int i)
+{
+	const struct disk *d = &s->disk[i];
+
+	for_each(j)
+		if (j != i && s->disk[j].place == INSYNC &&
+		    s->disk[j].events == d->events &&
+		    !(s->disk[j].roles >> i & 1))
+			return broken != SAME_COUNT;
+	return false;
+}
+
 /* Members @set are there; mdadm takes @recent for the most recent one. */
 static void assemble(const struct state *s, uint32_t set, int recent,
 		     enum mode mode)
 {
 	const struct disk *r = &s->disk[recent];
 	struct state t = *s;
-	uint32_t in = 0;
+	uint32_t in = 0, out = 0;
 
 	if (mode == STOCK && (!t.stocks-- || !t.total--))
 		return;
@@ -293,6 +306,13 @@ static void assemble(const struct state *s, uint32_t set, int recent,
 		d->hist[0] = d->hist[1] = d->events;
 		in |= 1 << i;
 	}
+	for_each(i)
+		if (mode == OURS && t.disk[i].place == INSYNC && disowned(&t, i))
+			out |= 1 << i;
+	for_each(i)
+		if (out >> i & 1)
+			t.disk[i].place = BEHIND;
+	saw(START_DISOWNED, out);
 	if (count(&t, INSYNC) && __builtin_popcount(in) <= slots)
 		resolve(&t, in, then_load, 0);
 }
@@ -364,6 +384,11 @@ static void wipe(const struct state *s, int i)
 	d->blank = 1;
 	memset(d->may, 1 << 0, grains);
 	map_free(&t, i);
+	/* it has another UUID from now on: what tables say of it is of nobody */
+	for_each(k)
+		for (int h = 0; h < 2; h++)
+			memset(&t.disk[k].head[h].entry[i], 0,
+			       sizeof(t.disk[k].head[h].entry[i]));
 	is(WIPE, i);
 	say("%d is made a new member", who(i));
 	emit(&t);
@@ -439,7 +464,8 @@ static void write_grain(const struct state *s, int g)
 	struct state t = *s;
 
 	t.value[g] = next_value(s, g);
-	if (s->write[g] || s->idle || s->pending || t.value[g] >= VALUES)
+	if (s->write[g] || s->idle || s->pending || s->apart ||
+	    t.value[g] >= VALUES)
 		return;
 	operate(&t, op_write, g, "grain %d is written", grain(g));
 }
@@ -510,7 +536,7 @@ static void flush(const struct state *s)
 
 static void superblocks(const struct state *s)
 {
-	if (s->devs) {
+	if (s->devs || (s->apart && !s->idle)) {
 		is(UPDATE, 0);
 		operate(s, op_update, true, "superblocks are updated");
 	}
