@@ -1,59 +1,12 @@
 #!/bin/bash
-# about: random sequences of all that can happen to an array, against a model (I)
-# timeout: 1200
-# where: host
-# tests/random-model/main.c says what it does. Seeds are 1 to 500 here, 501 to 1000
-# in t-maps-random-2.sh. More, or one again, with its steps in the log:
-#	SEED=1001 N=5000 tests/t-maps-random.sh
-#	SEED=1043 N=1 tests/run maps-random
-set -euo pipefail
+# about: random sequences of writes, failures, returns, crashes and stock sessions
+# timeout: 400
+# More: scripts/machine run --timeout 7200 -- env SEED=1000 N=500 bash /job/tests/t-maps-random.sh
+# One again, by its seed: ... env SEED=1234 N=1 ...
+. "${0%/*}/lib.sh"
+. "${0%/*}/lib-maps.sh"
 
-in_machine() {
-	local stock
-	modprobe -a md-mod null_blk dm-flakey
-	insmod /job/md-raid1.ko
-	stock=$(modinfo -n raid1)
-	case $stock in
-	*.xz) xz -dc "$stock" ;;
-	*) cat "$stock" ;;
-	esac >/tmp/raid1.ko
-	# md core would start modprobe with every array
-	echo >/proc/sys/kernel/modprobe
-	echo 1 >/sys/kernel/rcu_expedited
-	echo 1000000 >/proc/sys/dev/raid/speed_limit_min
-	echo 10000000 >/proc/sys/dev/raid/speed_limit_max
-	# the console is slow
-	dmesg -n 1
-	/job/random-model /job/md-raid1.ko /tmp/raid1.ko
-	dmesg -C
-	rmmod md_raid1
-	! dmesg | grep -E 'WARNING|BUG|Objects remaining'
-}
-
-if [ "${1-}" = in-machine ]; then
-	in_machine
-	exit
-fi
-
-: "${SEED:=1}" "${N:=500}" "${TIME:=}" "${WORKERS:=}" "${MD_RAID1_SLOW:=1}"
-cd "${0%/*}/.."
-MACHINE=${MACHINE:-$PWD/scripts/machine}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/md-raid1-random.XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 143' HUP INT TERM
-
-# In the machine that would take a minute.
-"$MACHINE" tools sh -c 'cc -std=gnu11 -O2 -Wall -Wextra -Werror -pthread \
-	-o /tmp/random-model tests/random-model/*.c >&2 && cat /tmp/random-model' \
-	>"$dir/random-model"
-chmod 755 "$dir/random-model"
-status=0
-"$MACHINE" run --timeout $(((600 + N * 3) * MD_RAID1_SLOW)) --console "$dir/console" \
-	--append "slab_debug=FZP kfence.sample_interval=10" --job "$dir/random-model" -- \
-	env SEED="$SEED" N="$N" TIME="$TIME" WORKERS="$WORKERS" SLOW="$MD_RAID1_SLOW" \
-	bash /job/tests/t-maps-random.sh in-machine || status=$?
-if [ $status -ge 124 ]; then
-	echo "FAIL: the machine died, or was killed; its console:"
-	tail -n 100 "$dir/console"
-fi
-exit $status
+load
+sync_speed 100000 1000000
+[ "${N:-}" ] || export TIME=${TIME:-200}
+SLOW=${SLOW:-1} python3 "$here/random-model.py" "$T" /job/md-raid1.ko
