@@ -121,7 +121,7 @@ wait_idle /dev/md0
 if dd if=/dev/md0 of=/dev/null bs=512 skip=13000 count=24 iflag=direct status=none 2>/dev/null; then
 	fail "read what nobody has"
 fi
-assert_le "$(dmesg_since "$mark" | grep -c "recovery of RAID array")" 2 "attempts"
+assert_le "$(dmesg_since "$mark" | grep -cE "recover(y)? of RAID array")" 2 "attempts"
 put /dev/md0 8 6496 16
 mdadm --quiet /dev/md0 --remove "$c" 2>/dev/null || { mdadm --quiet /dev/md0 --fail "$c"; wait_for 10 mdadm --quiet /dev/md0 --remove "$c"; }
 mdadm --quiet /dev/md0 --add "$c"

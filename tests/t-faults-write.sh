@@ -170,7 +170,7 @@ put /dev/md0 12 100 4
 assert_has /dev/md0 12 100 4
 assert_has /dev/md0 9 4000 256
 sleep 2
-assert_le "$(dmesg_since "$mark" | grep -c "recovery of RAID array")" 2 "attempts"
+assert_le "$(dmesg_since "$mark" | grep -cE "recover(y)? of RAID array")" 2 "attempts"
 bad 0
 mdadm --quiet /dev/md0 --remove "$n"
 mdadm --quiet /dev/md0 --add "$n"
