@@ -64,6 +64,7 @@ typedef u32 shim_dev_t;
 #define smp_load_acquire(p)	(*(p))
 #define smp_store_release(p, v)	(*(p) = (v))
 #define cond_resched()		((void)0)
+static inline void schedule(void) {}
 #define might_sleep()		((void)0)
 
 #define BUILD_BUG_ON(x)		_Static_assert(!(x), #x)
