@@ -712,6 +712,36 @@ void intent_member_joined(struct intent *bm)
 	}
 }
 
+/**
+ * intent_member_bits() - take over the bits of a member that joins
+ * @bm:		the engine, without maps
+ * @rdev:	the member; intent_member_joined() is yet to be called
+ *
+ * It may have got writes that only its own copy of the bitmap still knows of, as
+ * for maps (maps.c, map_mark_own()).
+ *
+ * Context: may sleep.
+ * Return: false if its copy is of no use, and it needs everything
+ */
+bool intent_member_bits(struct intent *bm, struct md_rdev *rdev)
+{
+	/* how new it is does not tell: its superblock was overwritten */
+	u8 *image = intent_member_image(bm, rdev, 0);
+	unsigned long chunk;
+
+	if (!image)
+		return false;
+	for (chunk = 0; chunk < bm->chunks; chunk++) {
+		if (test_bit_le(chunk + SUPER_BITS, image))
+			chunk_set(bm, chunk, 0);
+		if (!(chunk % PAGE_SIZE))
+			cond_resched();
+	}
+	vfree(image);
+	/* the others have to know of it before its copy is overwritten */
+	return !md_is_rdwr(bm->mddev) || !intent_write_all_marked(bm);
+}
+
 /*
  * Declare chunks different, as an administrator may wish. What lies beyond the
  * array is ignored. Sleeps; reconfig_mutex is held.
@@ -998,13 +1028,16 @@ static bool intent_resync_due(struct intent *bm)
 int intent_load(struct mddev *mddev)
 {
 	struct intent *bm = mddev->bitmap;
-	int err = 0;
+	int slot, err = 0;
 
 	if (!bm)
 		return 0;
 	mutex_lock(&bm->tick_mutex);
 	if (bm->maps)
 		maps_load(bm);
+	for (slot = 0; slot < bm->conf->raid_disks && !bm->maps; slot++)
+		if (bm->unread & 1U << slot)
+			bm->conf->member[slot].full = true;
 	if (atomic_long_read(&bm->total) && intent_resync_due(bm))
 		intent_member_joined(bm);
 	if (md_is_rdwr(mddev))

@@ -138,6 +138,8 @@ struct intent_batch {
  * @suspect:	when the array was started, its members may have differed where
  *		bits are set, though it looked clean
  * @events_cleared: event count of the array when bits were last cleared
+ * @unread:	slots, as bits: when the array was started, these members were
+ *		being recovered, and their copy of the bitmap was of no use
  */
 struct intent {
 	u8			head[512];
@@ -165,6 +167,7 @@ struct intent {
 	u64			events_cleared;
 	struct maps		*maps;
 	bool			suspect;
+	u32			unread;
 };
 
 /* superblock.c */
@@ -176,6 +179,8 @@ int __must_check intent_pages_write(struct intent *bm, unsigned long first,
 				    unsigned int nr, blk_opf_t opf);
 int __must_check intent_flush_members(struct intent *bm);
 bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev);
+u8 * __must_check intent_member_image(struct intent *bm, struct md_rdev *rdev,
+				      u64 events);
 bool intent_members_disagree(struct mddev *mddev);
 int __must_check intent_stage_write(struct intent *bm, s64 offset,
 				    unsigned int nr);
@@ -192,6 +197,7 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run);
 void intent_sync_done(struct intent *bm, sector_t end, bool all);
 void intent_sync_skip(struct intent *bm, sector_t sector, unsigned int sectors);
 void intent_member_joined(struct intent *bm);
+bool __must_check intent_member_bits(struct intent *bm, struct md_rdev *rdev);
 sector_t intent_mark_due(struct intent *bm, sector_t sector, sector_t end);
 void intent_retime(struct intent *bm);
 

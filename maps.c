@@ -42,6 +42,9 @@
  *   stock, on other	Their bitmap superblock is not the one that is used: the
  *   members only	newest is, and its members have the higher event count.
  *   the member alone	Its event count has grown: refused.
+ *   nobody else, after a crash came before superblocks had a fault, and only the
+ *	member at fault was left	What others got and it did not was not
+ *		acknowledged, but is in their own bitmaps: map_mark_own().
  *
  * A vacant slot whose member nobody saw leave (the array came from stock, or was
  * assembled without it) gets a map with no name: whoever has an event count in
@@ -393,6 +396,57 @@ static void map_mark_all(struct maps *maps, struct map *map)
 	map_mark(maps, map, 0, bits_for(maps->bm, maps->recent_shift));
 }
 
+static void map_mark_everything(const struct maps *maps, struct map *map)
+{
+	bitmap_fill(map->bits, maps->grains);
+	bitmap_fill(map->stale, maps->blocks);
+}
+
+/* Mark the grains of a chunk. */
+static void map_mark_chunk(struct maps *maps, struct map *map,
+			   unsigned long chunk)
+{
+	u64 start = (u64)chunk << maps->bm->chunk_shift;
+	u64 end = min_t(u64, start + (1ULL << maps->bm->chunk_shift),
+			maps_size(maps->bm));
+	unsigned long grain = start >> maps->grain_shift;
+
+	for (; (u64)grain << maps->grain_shift < end; grain++) {
+		__set_bit(grain, map->bits);
+		__set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
+	}
+}
+
+/*
+ * Mark what a member's own copy of the bitmap has. The member was there when the
+ * array crashed, and its superblock has @events. It may have got a write, with
+ * its bit, that another member has failed, so that this one is to be Faulty. If
+ * the array went on with just that one before superblocks said so, nobody but the
+ * former knows of the write, which was not acknowledged.
+ */
+static void map_mark_own(struct intent *bm, struct md_rdev *rdev, u64 events,
+			 struct map *map)
+{
+	u8 *image = intent_member_image(bm, rdev, events);
+	unsigned long chunk;
+
+	map->entry.flags &= ~ENTRY_WITNESS;
+	bm->maps->dirty = true;
+	if (!image) {
+		pr_warn("md-raid1: %s: the bitmap on %pg cannot be used, everything is to be copied\n",
+			mdname(bm->mddev), rdev->bdev);
+		map_mark_everything(bm->maps, map);
+		return;
+	}
+	for (chunk = 0; chunk < bm->chunks; chunk++) {
+		if (test_bit_le(chunk + 8 * sizeof(*bm->super), image))
+			map_mark_chunk(bm->maps, map, chunk);
+		if (!(chunk % PAGE_SIZE))
+			cond_resched();
+	}
+	vfree(image);
+}
+
 /* --------------------------------------------------- recent, chunk by chunk */
 
 static void chunk_recent(const struct intent *bm, unsigned long chunk,
@@ -734,7 +788,7 @@ static struct map *map_assign(struct intent *bm, struct md_rdev *rdev,
 	if (from && from != map && from->bits && !map_named(from))
 		bitmap_copy(map->bits, from->bits, maps->grains);
 	else
-		bitmap_fill(map->bits, maps->grains);
+		map_mark_everything(maps, map);
 	return map;
 }
 
@@ -782,6 +836,15 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		set_bit(Faulty, &rdev->flags);
 		return -ESTALE;
 	}
+	/* a nameless map is to be his alone */
+	if (*found && !map_named(*found)) {
+		*found = map_assign(bm, rdev, *found);
+		if (!*found)
+			return -ENOMEM;
+		(*found)->entry.flags |= ENTRY_WITNESS;
+	}
+	if (*found && (*found)->entry.flags & ENTRY_WITNESS)
+		map_mark_own(bm, rdev, events, *found);
 	if (verdict == BY_MAP)
 		pr_info("md-raid1: %s: %pg returns as of event %llu, %llu bytes to copy\n",
 			name, rdev->bdev, events, map_bytes(bm->maps, *found));
@@ -839,9 +902,6 @@ void maps_arrivals(struct intent *bm)
 			arrival = &maps->arrival[nr];
 			if (arrival_judge(bm, rdev, &map))
 				continue;
-			/* a nameless map is to be his alone */
-			if (map && !map_named(map))
-				map = map_assign(bm, rdev, map);
 			arrival->rdev = rdev;
 			arrival->dev = rdev->bdev->bd_dev;
 			arrival->map = map;
@@ -1373,6 +1433,27 @@ static void maps_give_up(struct intent *bm)
 	maps_destroy(bm);
 }
 
+/*
+ * Members that were being recovered when the array ended, and are not here, may
+ * have something that those who are here do not know of.
+ */
+static void maps_name_witnesses(struct intent *bm)
+{
+	struct maps *maps = bm->maps;
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+
+		if (!map->bits || !map_named(map) || map->slot >= 0 ||
+		    max(le64_to_cpu(map->entry.events[0]),
+			le64_to_cpu(map->entry.events[1])) < bm->mddev->events)
+			continue;
+		map->entry.flags |= ENTRY_WITNESS;
+		maps->dirty = true;
+	}
+}
+
 /**
  * maps_load() - hold the maps against the members that are there
  * @bm:	the engine; maps_create() was called, chunks have their states
@@ -1413,7 +1494,8 @@ void maps_load(struct intent *bm)
 		/* stock must not think that the bitmap will do */
 		m->rdev->saved_raid_disk = -1;
 		map = map_of(maps, member_uuid(m->rdev));
-		if (map && !map_has_events(map, m->found))
+		if (map && (!map_has_events(map, m->found) ||
+			    bm->unread & 1U << slot))
 			map = NULL;
 		map = map_assign(bm, m->rdev, map);
 		if (!map) {
@@ -1427,6 +1509,7 @@ void maps_load(struct intent *bm)
 	for (nr = 0; !mddev->degraded && nr < TABLE_ENTRIES; nr++)
 		if (maps->map[nr].bits && !map_named(&maps->map[nr]))
 			map_to_intents(bm, &maps->map[nr]);
+	maps_name_witnesses(bm);
 	if (mddev->degraded && (!sealed || maps->vanished)) {
 		struct map *map = map_new(bm, NULL, bm->events_cleared,
 					  mddev->events + 1, 0);

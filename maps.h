@@ -48,6 +48,7 @@ struct table_entry {
 
 #define ENTRY_USED	0x01
 #define ENTRY_NAMED	0x02	/* uuid is known */
+#define ENTRY_WITNESS	0x04	/* see map_mark_own() */
 
 struct table_header {
 	__u8			magic[8];

@@ -1010,7 +1010,8 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		m = &conf->member[slot];
 		/* any former member of the mirror will do, whatever its slot */
 		m->full = (!bm && !compat_foreign(mddev)) ||
-			  rdev->saved_raid_disk < 0 || conf->need_full;
+			  rdev->saved_raid_disk < 0 || conf->need_full ||
+			  (bm && !intent_member_bits(bm, rdev));
 		if (m->full)
 			rdev->saved_raid_disk = -1;
 		member_publish(conf, slot, rdev);
@@ -1025,6 +1026,9 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 
 	mutex_lock(&bm->tick_mutex);
 	err = maps_join(bm, rdev, slot);
+	/* before its own bitmap is overwritten, which may know of something */
+	if (!err && md_is_rdwr(mddev))
+		err = maps_commit(bm);
 	if (!err) {
 		member_publish(conf, slot, rdev);
 		maps_joined(bm, slot);

@@ -24,7 +24,9 @@
  * well, for fuzzing (tests/fuzz).
  */
 #include <linux/log2.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 #include <linux/raid/md_p.h>
 
 #include "bitmap.h"
@@ -260,13 +262,17 @@ unsigned int intent_page_bytes(const struct intent *bm, unsigned long page)
 		     PAGE_SIZE);
 }
 
-static void image_or(u8 *image, const u8 *disk, unsigned int bytes)
+static void image_or(u8 *image, const u8 *disk, u64 bytes)
 {
 	while (bytes--)
 		*image++ |= *disk++;
 }
 
-/* The slots, as bits, of members whose copy is as new as any. */
+/*
+ * The slots, as bits, of members whose copy is as new as the superblocks. One may
+ * be newer than the others, if it was alone for a moment; then these may have bits
+ * that it has not.
+ */
 static u32 image_sources(struct intent *bm, struct page *buf)
 {
 	const struct intent_super *disk = page_address(buf);
@@ -275,7 +281,7 @@ static u32 image_sources(struct intent *bm, struct page *buf)
 
 	rdev_for_each(rdev, bm->mddev)
 		if (intent_source(rdev) && !member_super(rdev, buf) &&
-		    disk->events == bm->super->events)
+		    le64_to_cpu(disk->events) >= bm->mddev->events)
 			sources |= 1U << rdev->raid_disk;
 	return sources;
 }
@@ -302,6 +308,86 @@ static bool image_read_page(struct intent *bm, unsigned long nr, u32 sources,
 }
 
 /**
+ * intent_member_fits() - does a member have room for the bitmap?
+ * @bm:		the engine
+ * @rdev:	a member that is to join
+ */
+bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev)
+{
+	return intent_bytes(bm) <= intent_room(rdev);
+}
+
+/**
+ * intent_member_image() - what a member's own copy of the bitmap says
+ * @bm:		the engine
+ * @rdev:	a member that is in sync with nobody
+ * @events:	the copy has to be as new as this
+ *
+ * Context: may sleep; takes io_mutex.
+ * Return: header and bits, for vfree(); NULL if the copy is of no use
+ */
+u8 *intent_member_image(struct intent *bm, struct md_rdev *rdev, u64 events)
+{
+	const u32 untrusted = INTENT_STATE_STALE | INTENT_STATE_ERROR;
+	const struct intent_super *disk = page_address(bm->stage[0]);
+	unsigned int noio = memalloc_noio_save();
+	u8 *image = vmalloc(bm->pages << PAGE_SHIFT);
+	unsigned long nr;
+	bool good;
+
+	memalloc_noio_restore(noio);
+	if (!image)
+		return NULL;
+	mutex_lock(&bm->io_mutex);
+	good = intent_member_fits(bm, rdev) &&
+	       !member_super(rdev, bm->stage[0]) &&
+	       disk->chunksize == bm->super->chunksize &&
+	       le64_to_cpu(disk->events) >= events &&
+	       !(le32_to_cpu(disk->state) & untrusted);
+	for (nr = 0; good && nr < bm->pages; nr++) {
+		unsigned int bytes = intent_page_bytes(bm, nr);
+
+		good = intent_read(rdev, (loff_t)nr << PAGE_SHIFT, bytes,
+				   bm->stage[0]);
+		memcpy(image + (nr << PAGE_SHIFT), page_address(bm->stage[0]),
+		       bytes);
+	}
+	mutex_unlock(&bm->io_mutex);
+	if (good)
+		return image;
+	vfree(image);
+	return NULL;
+}
+
+/*
+ * Add the bits of members that are being recovered. They may have got a write,
+ * and its bit, that a member in sync has failed; if a crash came before
+ * superblocks said so, and only that one is left, they alone know of it.
+ */
+static void image_add_recovering(struct intent *bm)
+{
+	unsigned int skip = sizeof(*bm->super);
+	struct mddev *mddev = bm->mddev;
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, mddev) {
+		u8 *image;
+
+		if (rdev->raid_disk < 0 || test_bit(In_sync, &rdev->flags) ||
+		    test_bit(Faulty, &rdev->flags))
+			continue;
+		image = intent_member_image(bm, rdev, mddev->events);
+		if (!image) {
+			bm->unread |= 1U << rdev->raid_disk;
+			continue;
+		}
+		image_or(bm->image + skip, image + skip,
+			 intent_bytes(bm) - skip);
+		vfree(image);
+	}
+}
+
+/**
  * intent_fresh() - has mdadm just made this bitmap?
  * @bm:	the engine, as it was loaded
  *
@@ -317,9 +403,9 @@ bool intent_fresh(const struct intent *bm)
  * intent_image_read() - read the bits when an array starts
  * @bm:	the engine; @bm->super is filled in, its bits are zero
  *
- * The copies of members that are in sync are united: a bit too many costs some
- * copying, a bit too few costs data. What no member can read counts as set, and
- * so does everything if the bitmap is out of date (I6).
+ * The copies of members are united: a bit too many costs some copying, a bit too
+ * few costs data. What no member in sync can read counts as set, and so does
+ * everything if the bitmap is out of date (I6).
  *
  * Context: may sleep; reconfig_mutex is held.
  */
@@ -352,16 +438,8 @@ void intent_image_read(struct intent *bm)
 		memset(bm->image + (nr << PAGE_SHIFT) + skip, 0xff,
 		       intent_page_bytes(bm, nr) - skip);
 	}
-}
-
-/**
- * intent_member_fits() - does a member have room for the bitmap?
- * @bm:		the engine
- * @rdev:	a member that is to join
- */
-bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev)
-{
-	return intent_bytes(bm) <= intent_room(rdev);
+	if (!stale)
+		image_add_recovering(bm);
 }
 
 /**

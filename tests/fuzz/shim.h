@@ -253,6 +253,7 @@ extern unsigned int shim_alloc_fails;	/* which one from now on; 0: none */
 #define kcalloc(n, size, gfp)	shim_alloc(n, size)
 #define kvcalloc(n, size, gfp)	shim_alloc(n, size)
 #define vzalloc(size)		shim_alloc(1, size)
+#define vmalloc(size)		shim_alloc(1, size)
 #define kfree(p)		free(p)
 #define kvfree(p)		free(p)
 #define vfree(p)		free(p)
