@@ -241,8 +241,14 @@ static void forget_member(struct state *s, int i)
 		for_each_grain(g)
 			forget_contents(s, i, g);
 	if (is_out(s, i) && d->place != BEHIND) {
-		d->bit = d->lazy = d->bevents = d->cleared = 0;
-		d->stamp = d->floor = d->clean = d->doubt = 0;
+		/* its own bit counts if it comes back: own_bit() */
+		if (d->blank || d->foreign)
+			d->bit = d->bevents = 0;
+		else if (d->bevents > d->events)
+			d->bevents = d->events;
+		d->bit &= !d->lazy;
+		d->lazy = d->cleared = 0;
+		d->stamp = d->floor = d->clean = 0;
 		memset(d->head, 0, sizeof(d->head));
 		memset(d->block, 0, sizeof(d->block));
 		memset(d->owner, 0, sizeof(d->owner));
