@@ -1,7 +1,6 @@
 #!/bin/bash
 # about: power cuts at any moment, each member having lost another part of its cache
 # timeout: 900
-# long: yes
 # Members that record all they are sent (crash-disks.c) are in an array that is
 # written to while members fail, leave, return and are recovered. That record is
 # then cut off at many points, among them after every flush and FUA write that has

@@ -1539,7 +1539,7 @@ static const struct {
 	{ 1, { .faults = 1, .stops = 1, .stocks = 1, .total = 3 } },
 	{ 1, { .crashes = 1, .faults = 1, .stocks = 1, .total = 3,
 	       .one_grain = 1 } },
-	{ 1, { .crashes = 2, .faults = 2, .stops = 2, .elsewheres = 1,
+	{ 2, { .crashes = 2, .faults = 2, .stops = 2, .elsewheres = 1,
 	       .stocks = 2, .total = 2 } },
 	{ 2, { .crashes = 1, .faults = 2, .total = 3, .one_grain = 1 } },
 	{ 2, { .crashes = 2, .faults = 1, .total = 3, .one_grain = 1 } },
