@@ -65,6 +65,9 @@
 
 #define IO_POOL_MIN	64
 
+/* How often md core is asked again to have an idle array turn clean. */
+#define CLEAN_TRIES	2
+
 /* ------------------------------------------------------------- gates */
 
 static bool gate_try_enter(atomic_t *gate)
@@ -1224,11 +1227,35 @@ static void recovery_rewind(struct r1_conf *conf)
 	}
 }
 
+/*
+ * md core switches the count of writes under way to one atomic before it looks
+ * whether it is zero, and may still find the reference that the switch itself
+ * holds for a moment. Then it gives up, and the array would stay active until
+ * the next write has ended. If no write has since, ask again; not for ever, as
+ * there may be one under way.
+ */
+static void clean_again(struct r1_conf *conf)
+{
+	struct mddev *mddev = conf->mddev;
+
+	/* safemode: not tried yet, or it is about to be tried again */
+	if (READ_ONCE(mddev->in_sync) || READ_ONCE(mddev->safemode) ||
+	    timer_pending(&mddev->safemode_timer) ||
+	    conf->clean_tries == CLEAN_TRIES) {
+		conf->clean_tries = 0;
+		return;
+	}
+	conf->clean_tries++;
+	WRITE_ONCE(mddev->safemode, 1);
+	md_wakeup_thread(mddev->thread);
+}
+
 static void r1_thread(struct md_thread *thread)
 {
 	struct mddev *mddev = thread->mddev;
 	struct r1_conf *conf = mddev->private;
 	struct llist_node *parked = llist_del_all(&conf->parked);
+	bool turning_clean = READ_ONCE(mddev->safemode) == 1;
 
 	/*
 	 * An event that is taken back, as the array turns clean, is used again:
@@ -1241,6 +1268,8 @@ static void r1_thread(struct md_thread *thread)
 	md_check_recovery(mddev);
 	parked_release(conf, parked);
 	events_confirm(conf);
+	if (turning_clean)
+		clean_again(conf);
 }
 
 /**

@@ -176,6 +176,7 @@ struct r1_conf {
 	bool			events_open;
 	unsigned int		apart;
 	bool			sb_failed;
+	u8			clean_tries;
 	u64			events_written;
 	sector_t		lost;
 	struct llist_head	parked;
