@@ -617,6 +617,35 @@ static bool leg_all_bad(const struct r1_leg *leg)
 	       first_bad + bad_sectors >= io->sector + io->sectors;
 }
 
+/*
+ * The last member in sync has failed a write, and stays. Those that are being
+ * recovered may have got it, where they are equal already: they would be in sync
+ * with something else. So they fail; it is recent, and gets into their maps.
+ */
+static void recovering_fail(struct r1_io *io)
+{
+	int i;
+
+	for (i = 0; i < io->nr_legs; i++) {
+		const struct r1_leg *leg = &io->leg[i];
+
+		if (leg->in_sync || test_bit(Faulty, &leg->rdev->flags))
+			continue;
+		pr_err_ratelimited("md-raid1: %s: %pg may have got what the last member in sync has not\n",
+				   mdname(io->conf->mddev), leg->rdev->bdev);
+		r1_member_error(io->conf, leg->rdev);
+	}
+}
+
+static void leg_error(struct r1_leg *leg)
+{
+	struct r1_io *io = leg->io;
+
+	r1_member_error(io->conf, leg->rdev);
+	if (io->sectors && leg->in_sync && !test_bit(Faulty, &leg->rdev->flags))
+		recovering_fail(io);
+}
+
 /* Discarding is advice; a member that cannot follow it is none the worse. */
 static bool leg_excused(const struct r1_leg *leg)
 {
@@ -638,7 +667,7 @@ static void write_end(struct bio *bio)
 			/* not to be able to is not to be broken */
 			if (bio->bi_status != BLK_STS_NOTSUPP ||
 			    bio_op(bio) == REQ_OP_WRITE)
-				r1_member_error(io->conf, rdev);
+				leg_error(leg);
 			set_bit(IO_AWAIT_SB, &io->flags);
 		}
 	} else if (io->sectors && bio_op(bio) == REQ_OP_WRITE &&
