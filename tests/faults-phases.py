@@ -73,6 +73,19 @@ def put(path, text):
         f.write(text)
 
 
+def put_idle(path, text):
+    """md sets RUNNING for a moment whenever it looks for work: then busy."""
+    def done():
+        try:
+            put(path, text)
+            return True
+        except OSError as e:
+            if e.errno != errno.EBUSY:
+                raise
+            return False
+    wait("%s to %s" % (text, path), done)
+
+
 def wait(what, cond, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while True:
@@ -465,7 +478,8 @@ class Play:
         self.on()
         self.over(jobs)
         # it may have been over when the fault came
-        if self.fault in FATAL and self.mark != "F" and not self.last:
+        noticed = self.errors if self.last else self.mark == "F"
+        if self.fault in FATAL and not noticed:
             self.on()
             self.over(self.jobs_io(40))
 
@@ -476,8 +490,8 @@ class Play:
     def pause():
         """Copying, which is to begin, waits when it has done a third."""
         # a check goes on where another one was interrupted
-        put(MD + "sync_min", "0")
-        put(MD + "sync_max", "2048")
+        put_idle(MD + "sync_min", "0")
+        put_idle(MD + "sync_max", "2048")
 
     @staticmethod
     def begun(what):
@@ -511,13 +525,13 @@ class Play:
     def ph_resync(self):
         self.pause()
         put(MD + "bitmap_set_bits", "0-%d" % (self.size // 128 - 1))
-        put(MD + "sync_action", "resync")
+        put_idle(MD + "sync_action", "resync")
         self.begun("resync")
         self.beside(16)
 
     def ph_check(self):
         self.pause()
-        put(MD + "sync_action", "check")
+        put_idle(MD + "sync_action", "check")
         self.begun("check")
         self.beside(16)
 
