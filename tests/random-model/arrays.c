@@ -608,6 +608,7 @@ static bool compare_ready(void *arg)
 
 	attr_try(compared, "bitmap/time_base", "0.02");
 	return array_idle((void *)compared) &&
+	       attr_is(compared, "array_state", "clean") &&
 	       read_maps(compared, &disks[0], chunks, map) > 0;
 }
 
@@ -622,6 +623,10 @@ static void compare_make(struct disk *disks, struct array *a, struct made *made)
 	array_layout(a, disks[0].sectors);
 	array_create(a, disk, 2);
 	array_activate(a);
+	/* before that it keeps its bits, and has no maps on disk */
+	memset(page, 0, BLOCK);
+	if (pwrite(a->fd, page, BLOCK, 0) != BLOCK)
+		wrong("md%u: write: %m", a->minor);
 	compared = a;
 	wait_for("the maps", compare_ready, disks, 10);
 	/* spares are not touched by anybody */

@@ -58,14 +58,19 @@ static void dm_init(const struct disk *d)
 	strcpy(dm.io.name, d->name);
 }
 
-static void dm_call(const struct disk *d, unsigned long cmd, uint32_t flags)
+static bool dm_try(unsigned long cmd, uint32_t flags)
 {
 	static __thread int control = -1;
 
 	if (control < 0)
 		control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
 	dm.io.flags = flags;
-	if (ioctl(control, cmd, &dm))
+	return !ioctl(control, cmd, &dm);
+}
+
+static void dm_call(const struct disk *d, unsigned long cmd, uint32_t flags)
+{
+	if (!dm_try(cmd, flags))
 		wrong("%s: device mapper's ioctl %u: %m", d->name,
 		      (unsigned int)_IOC_NR(cmd));
 }
@@ -108,6 +113,19 @@ static void dm_resume(struct disk *d)
 {
 	dm_init(d);
 	dm_call(d, DM_DEV_SUSPEND, 0);
+}
+
+/* Returns false while somebody has it open. */
+static bool dm_try_remove(void *arg)
+{
+	const struct disk *d = arg;
+
+	dm_init(d);
+	if (dm_try(DM_DEV_REMOVE, 0))
+		return true;
+	if (errno != EBUSY)
+		wrong("%s: removal: %m", d->name);
+	return false;
 }
 
 /* Returns what the device mapper answers. */
@@ -249,8 +267,8 @@ void disk_remove(struct disk *d)
 	char path[64];
 
 	close(d->fd);
-	dm_init(d);
-	dm_call(d, DM_DEV_REMOVE, 0);
+	/* md lets go of its members some time after it has stopped */
+	wait_for("removal of a disk", dm_try_remove, d, 20);
 	nullb_set(d, "power", "0");
 	snprintf(path, sizeof(path), "/sys/kernel/config/nullb/%s", d->name);
 	if (rmdir(path))

@@ -79,6 +79,9 @@ struct block {
  * @used:	it has a superblock of the array
  * @known:	@lacks is the most that it may lack
  * @nameless:	nobody saw it leave
+ * @witness:	it was being recovered in a crash
+ * @shunned:	stock may take it for one in sync, or may have cleared bits that
+ *		it needs: it is not used again before it was wiped
  * @counting:	it is on its way back, and had @count bytes written to it before
  * @extra:	blocks that were written to the array since
  */
@@ -87,6 +90,8 @@ struct member {
 	bool		used;
 	bool		known;
 	bool		nameless;
+	bool		witness;
+	bool		shunned;
 	struct set	lacks;
 	bool		counting;
 	uint64_t	count;
@@ -149,7 +154,6 @@ struct game {
 	struct set	recent;
 	struct set	unclear;
 	struct writer	writer[WRITERS];
-	bool		crashed;
 	bool		fresh[MEMBERS];
 	unsigned int	vanished;
 	bool		ours;
@@ -171,6 +175,7 @@ void block_fill(uint64_t *buf, unsigned int nr, uint32_t version);
 void look(void);
 unsigned int in_sync(void);
 void returned(struct member *m);
+void release(void);
 void calm(void);
 void settle(void (*pace)(const char *time_base));
 void forget_seen(void);

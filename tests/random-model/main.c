@@ -382,7 +382,13 @@ void module_done(void)
 
 /* ------------------------------------------------------------------ workers */
 
-/* The end. Disks and arrays are left as they are, for others to clean up. */
+static int parent = -1;
+
+/*
+ * The end. Disks and arrays are left as they are, for others to clean up. Threads
+ * may hang for good in what they do to a disk that was suspended, and then so
+ * would this process: so it leaves word that it has failed.
+ */
 static void __attribute__((noreturn)) failed(const struct worker *w)
 {
 	/* what the kernel had to say comes late */
@@ -392,6 +398,8 @@ static void __attribute__((noreturn)) failed(const struct worker *w)
 		tell_worker(w);
 	tell_all();
 	fflush(stdout);
+	if (write(parent, "", 1) < 0)
+		perror("write");
 	_exit(1);
 }
 
@@ -497,6 +505,30 @@ static void oversee(double limit)
 	}
 }
 
+/* Returns in a child of this process, which ends as soon as the child has failed. */
+static void have_a_parent(void)
+{
+	int fd[2], status = 0;
+	char byte;
+	pid_t pid;
+
+	if (pipe2(fd, O_CLOEXEC))
+		wrong("pipe: %m");
+	pid = fork();
+	if (pid < 0)
+		wrong("fork: %m");
+	if (!pid) {
+		close(fd[0]);
+		parent = fd[1];
+		return;
+	}
+	close(fd[1]);
+	if (!read(fd[0], &byte, 1) && waitpid(pid, &status, 0) == pid &&
+	    WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	_exit(1);
+}
+
 static uint64_t setting(const char *name, uint64_t normal)
 {
 	const char *value = getenv(name);
@@ -525,6 +557,7 @@ int main(int argc, char **argv)
 	all.busy = all.workers;
 	slow = setting("SLOW", 1);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	have_a_parent();
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0)
 		wrong("/dev/kmsg: %m");
@@ -536,6 +569,8 @@ int main(int argc, char **argv)
 			wrong("pthread_create: %m");
 	}
 	oversee(setting("TIME", 0));
+	if (!all.ours)
+		module_change(true);
 	tell_all();
 	return 0;
 }

@@ -148,6 +148,15 @@ void returned(struct member *m)
 	m->counting = false;
 	m->known = false;
 	m->nameless = false;
+	m->witness = false;
+}
+
+/* Have copying go on. */
+void release(void)
+{
+	if (g->held)
+		attr_set(g->a, "sync_max", "max");
+	g->held = false;
 }
 
 /* Until nothing is going on. */
@@ -156,9 +165,7 @@ void calm(void)
 	unsigned int i;
 	bool full;
 
-	if (g->held)
-		attr_set(g->a, "sync_max", "max");
-	g->held = false;
+	release();
 	wait_for("the end of copying", quiet, NULL, 30);
 	full = in_sync() == g->a->slots;
 	for (i = 0; i < MEMBERS; i++) {
@@ -176,11 +183,17 @@ void calm(void)
 	}
 }
 
+/* Without maps they do while somebody is away: there was no room for one more. */
+static bool bits_stay(void)
+{
+	return g->mapless || (g->tight && !*attr_get(g->a, "bitmap/members"));
+}
+
 /* Until no bit is set, if that can be had; @pace makes bits age fast. */
 void settle(void (*pace)(const char *time_base))
 {
 	calm();
-	if (!g->ours || (g->mapless && in_sync() < g->a->slots))
+	if (!g->ours || (in_sync() < g->a->slots && bits_stay()))
 		return;
 	pace("0.004");
 	wait_for("clear bits", no_bits, NULL, 15);
@@ -221,15 +234,22 @@ static long long said_of(const uint8_t *uuid)
 	return -1;
 }
 
-static bool map_is_for(const struct map *map, const struct member *m,
-		       const union super *s)
+/* The one of @maps maps that is good for a member with this superblock, or NULL. */
+static const struct map *map_for(const struct map *map, int maps,
+				 const union super *s)
 {
-	static const uint8_t nobody[16];
+	uint64_t events = s->sb.events;
+	int i;
 
-	if (!m->nameless)
-		return !memcmp(map->uuid, s->sb.device_uuid, 16);
-	return !memcmp(map->uuid, nobody, 16) &&
-	       s->sb.events >= map->events[0] && s->sb.events <= map->events[1];
+	for (i = 0; i < maps; i++)
+		if (!memcmp(map[i].uuid, s->sb.device_uuid, 16))
+			return events == map[i].events[0] ||
+			       events == map[i].events[1] ? &map[i] : NULL;
+	for (i = 0; i < maps && super_synced(s); i++)
+		if (!map_named(&map[i]) && events >= map[i].events[0] &&
+		    events <= map[i].events[1])
+			return &map[i];
+	return NULL;
 }
 
 /* A map on disk is enough for a member, and not more than has to be. */
@@ -262,13 +282,12 @@ static void verify_absent(struct member *m, const struct set *chunks,
 
 	if (!array_super(g->a, m->disk, &s))
 		return;
-	for (; maps && !map_is_for(map, m, &s); maps--)
-		map++;
-	if (!maps)
+	map = map_for(map, maps, &s);
+	if (!map)
 		return;
 	lacking(m, &lacks);
 	verify_map(m, map, chunks, &lacks);
-	if (m->nameless)
+	if (!map_named(map))
 		return;
 	said = said_of(s.sb.device_uuid);
 	if (said < (long long)set_size(&lacks) * BLOCK)

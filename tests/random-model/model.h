@@ -137,6 +137,8 @@ struct map {
 #define MAPS_MAX	16
 
 bool read_bits(const struct array *a, struct disk *d, uint64_t *chunks);
+uint64_t read_bits_events(const struct array *a, struct disk *d);
+bool map_named(const struct map *map);
 int read_maps(const struct array *a, struct disk *d, uint64_t *chunks,
 	      struct map *map);
 

@@ -27,6 +27,16 @@ bool read_bits(const struct array *a, struct disk *d, uint64_t *chunks)
 	return any;
 }
 
+/* The event count of a member's copy of the bitmap. */
+uint64_t read_bits_events(const struct array *a, struct disk *d)
+{
+	struct bitmap_super bitmap;
+
+	disk_read(d, (a->super + a->bitmap) * 512, page, BLOCK);
+	memcpy(&bitmap, page, sizeof(bitmap));
+	return bitmap.events;
+}
+
 /* Cyclic redundancy check of Ethernet, without the final inversion. */
 static uint32_t crc32(uint32_t crc, const void *data, size_t size)
 {
@@ -91,6 +101,14 @@ static bool map_take(const struct array *a, const struct header *h,
 	memset(map->bits, 0, sizeof(map->bits));
 	memcpy(map->bits, sector, a->blocks / 8 + 1);
 	return true;
+}
+
+/* Is it of one who was seen to leave? */
+bool map_named(const struct map *map)
+{
+	static const uint8_t nobody[16];
+
+	return memcmp(map->uuid, nobody, 16);
 }
 
 /*

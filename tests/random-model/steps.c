@@ -214,6 +214,21 @@ static void flush_well(void)
 			g->block[i].hi = g->block[i].cur;
 }
 
+/*
+ * An array that was started without a member may keep its bits until it has
+ * written its superblocks, which it does before its first write.
+ */
+static void write_if_degraded(void)
+{
+	struct span s = { .count = 1 };
+
+	if (in_sync() == g->a->slots)
+		return;
+	errno = write_span(&s, g->data);
+	if (errno)
+		wrong("write of a block: %m");
+}
+
 static void step_write(void)
 {
 	unsigned int n = 1 + below(25);
@@ -277,6 +292,7 @@ static void random_pace(void)
 static void step_settle(void)
 {
 	say("settle");
+	write_if_degraded();
 	settle(pace);
 	random_pace();
 }
@@ -368,6 +384,7 @@ static void create(void)
 	set_add(&g->recent, 0, blocks());
 	if (!chance(70))
 		return;
+	write_if_degraded();
 	settle(pace);
 	random_pace();
 }
@@ -409,9 +426,18 @@ static void leaving(unsigned int i)
 		m->known = g->ours && !g->mapless;
 	}
 	m->counting = false;
+	m->shunned = !g->ours;
 	set_or(&m->lacks, &g->recent);
 	pthread_mutex_unlock(&g->lock);
 	forget_seen();
+}
+
+static bool out_of_slot(void *arg)
+{
+	unsigned int i = (struct member *)arg - g->m;
+
+	look();
+	return g->state[i].slot < 0;
 }
 
 static void fail(unsigned int i)
@@ -420,6 +446,11 @@ static void fail(unsigned int i)
 
 	member_attr(i, "state", path, sizeof(path));
 	attr_set(g->a, path, "faulty");
+	/* stock acknowledges writes before it has recorded the fault */
+	if (!g->ours) {
+		release();
+		wait_for("a fault to be recorded", out_of_slot, &g->m[i], 10);
+	}
 	count(C_FAILS);
 }
 
@@ -488,10 +519,43 @@ static void step_remove(void)
 	if (which < 0)
 		return;
 	say("remove %d", which);
+	/* md core does not wake copying that waits there for a fault */
+	release();
 	wait_for("removal", removed, &g->m[which], 15);
 }
 
 /* ---------------------------------------------------------------- returning */
+
+/* Add what a disk's own copy of the bitmap says; false if that is an old one. */
+static bool own_bits(struct disk *disk, struct set *s)
+{
+	unsigned int i, per_chunk = g->a->chunk / BLOCK;
+	struct set chunks;
+	union super super;
+
+	if (!array_super(g->a, disk, &super) ||
+	    read_bits_events(g->a, disk) < super.sb.events)
+		return false;
+	read_bits(g->a, disk, chunks.w);
+	for (i = 0; i < blocks(); i++)
+		if (set_has(&chunks, i / per_chunk))
+			set_add(s, i, 1);
+	return true;
+}
+
+/*
+ * Stock clears bits that others need when it recovers a member, has that do for a
+ * resync, and takes members back that lack what it has just copied to a new one.
+ */
+static void join_stock(unsigned int which)
+{
+	unsigned int i;
+
+	calm();
+	for (i = 0; i < MEMBERS; i++)
+		if (!g->state[i].present && i != which)
+			g->m[i].shunned = true;
+}
 
 static void step_join(void)
 {
@@ -512,16 +576,18 @@ static void step_join(void)
 	if (which < 0)
 		return;
 	m = &g->m[which];
+	if (!g->ours)
+		join_stock(which);
 	if (holding && !g->held)
 		hold();
-	/*
-	 * Stock takes members back that lack what it has just copied to a new
-	 * one: events_cleared grows only with the next write.
-	 */
-	if (wipe || !g->ours) {
+	if (wipe || !g->ours || m->shunned) {
 		disk_reset(m->disk, m->disk->sectors, m->disk->block);
 		m->used = false;
+		m->shunned = false;
 	}
+	/* what others do not know of may have reached it in a crash */
+	if (m->used && m->known && (m->nameless || m->witness))
+		m->known = own_bits(m->disk, &m->lacks);
 	m->count = disk_written(m->disk);
 	m->extra = 0;
 	m->counting = true;
@@ -562,7 +628,7 @@ static void find_fresh(void)
 		wrong("no superblock is left");
 	for (i = 0; i < MEMBERS; i++)
 		g->fresh[i] = have[i] && super_synced(&s[i]) &&
-			s[i].sb.events + 1 >= newest->sb.events &&
+			!g->m[i].shunned && s[i].sb.events + 1 >= newest->sb.events &&
 			newest->sb.dev_roles[s[i].sb.dev_number] ==
 			super_role(&s[i]);
 }
@@ -617,14 +683,16 @@ static void choose_members(bool *fresh, bool *stale)
 		out = chance(50);
 		in = chance(30);
 		fresh[i] = g->fresh[i] && (all || i == keep || !out);
-		stale[i] = !g->fresh[i] && in && g->m[i].used;
+		stale[i] = !g->fresh[i] && in && g->m[i].used &&
+			   !g->m[i].shunned;
 		if (!array_super(g->a, g->m[i].disk, &s[i]))
 			stale[i] = false;
 		/*
 		 * Stock may take a spare for a member in sync, if that got the
-		 * same number since, or was about to be that spare.
+		 * same number since, or was about to be that spare; and may read
+		 * from one that is being recovered.
 		 */
-		if (!g->ours && super_role(&s[i]) >= g->a->slots)
+		if (!g->ours && !super_synced(&s[i]))
 			stale[i] = false;
 	}
 	for (i = 0; i < MEMBERS; i++)
@@ -632,6 +700,48 @@ static void choose_members(bool *fresh, bool *stale)
 			if (i != j && stale[i] && (fresh[j] || stale[j]) &&
 			    s[i].sb.dev_number == s[j].sb.dev_number)
 				stale[i] = false;
+}
+
+static bool map_of_any(const struct map *map, const bool *who)
+{
+	union super s;
+	unsigned int i;
+
+	for (i = 0; i < MEMBERS; i++)
+		if (who[i] && array_super(g->a, g->m[i].disk, &s) &&
+		    !memcmp(map->uuid, s.sb.device_uuid, 16))
+			return true;
+	return false;
+}
+
+/*
+ * A map on disk of a member that is in sync, or of nobody when nobody is missed, is
+ * one that a crash has left: what it has is resynced. And those that were being
+ * recovered may have got writes, and their bits, that nobody else knows of.
+ */
+static void recent_at_start(const bool *fresh, const bool *stale)
+{
+	struct map map[MAPS_MAX];
+	unsigned int i, here = 0;
+	struct set chunks, lacks;
+	int nr;
+
+	for (i = 0; i < MEMBERS; i++)
+		here += fresh[i];
+	for (i = 0; i < MEMBERS; i++) {
+		if (stale[i] && !own_bits(g->m[i].disk, &g->recent))
+			g->m[i].known = false;
+		if (!fresh[i])
+			continue;
+		nr = read_maps(g->a, g->m[i].disk, chunks.w, map);
+		while (nr-- > 0) {
+			if (map_named(&map[nr]) ? !map_of_any(&map[nr], fresh) :
+						  here < g->a->slots)
+				continue;
+			memcpy(lacks.w, map[nr].bits, sizeof(lacks.w));
+			set_or(&g->recent, &lacks);
+		}
+	}
 }
 
 /* What a start without some members, or by stock, means for what they lack. */
@@ -650,6 +760,7 @@ static void lacks_at_start(const bool *fresh)
 		set_empty(&m->lacks);
 		m->known = true;
 		m->nameless = true;
+		m->shunned = !g->ours;
 	}
 	for (i = 0; i < MEMBERS; i++) {
 		set_or(&g->m[i].lacks, &g->recent);
@@ -666,6 +777,8 @@ static void assemble(void)
 
 	choose_members(fresh, stale);
 	say("assemble%s, and stale%s", names(fresh), names(stale));
+	if (g->ours && !g->tight)
+		recent_at_start(fresh, stale);
 	lacks_at_start(fresh);
 	for (i = 0; i < MEMBERS; i++)
 		if (fresh[i] || stale[i])
@@ -691,6 +804,12 @@ static void step_restart(void)
 /* The other module, while the array is stopped. */
 static void change_module(void)
 {
+	unsigned int i;
+
+	/* stock clears bits of what may be in caches yet */
+	for (i = 0; i < MEMBERS && !g->ours; i++)
+		if (g->m[i].used)
+			disk_flush(g->m[i].disk);
 	g->ours = !g->ours;
 	module_done();
 	module_want(g->ours);
@@ -785,7 +904,7 @@ static void before_crash(void)
 
 	for (i = 0; i < MEMBERS; i++)
 		flushing[i] = chance(20) && g->m[i].used;
-	if (chance(25))
+	if (chance(25) && g->ours)
 		which = pick_failing();
 	usleep(part);
 	for (i = 0; i < MEMBERS; i++)
@@ -838,19 +957,33 @@ static void step_crash(void)
 	struct block after[BLOCKS_MAX];
 	unsigned int i;
 
+	/*
+	 * What stock may lose is not our business: it takes "clean" on one member
+	 * for clean on all, and its data overtake their bits.
+	 */
 	for (i = 0; i < MEMBERS; i++)
-		/* what stock may then lose is not our business */
-		lose[i] = chance(50) && g->m[i].used && g->ours;
+		lose[i] = chance(50) && g->m[i].used && g->ours && !change;
 	say("crash; caches are lost of%s", names(lose));
 	writers_start();
 	before_crash();
+	look();
+	for (i = 0; i < MEMBERS; i++)
+		g->m[i].witness = g->state[i].slot >= 0 && !g->state[i].in_sync;
+	if (!g->ours)
+		writers_end();
 	cut(after);
-	writers_end();
+	if (g->ours)
+		writers_end();
 	array_stop(g->a);
 	power_on(lose);
 	memcpy(g->block, after, sizeof(g->block));
-	for (i = 0; i < blocks(); i++)
-		g->block[i].open = g->block[i].lo != g->block[i].hi;
+	for (i = 0; i < blocks(); i++) {
+		struct block *b = &g->block[i];
+
+		if (!g->ours && !b->open)
+			b->lo = b->cur;
+		b->open = b->lo != b->hi;
+	}
 	set_or(&g->recent, &g->unclear);
 	find_fresh();
 	count(C_CRASHES);

@@ -1,0 +1,11 @@
+#!/bin/bash
+# about: random sequences of all that can happen to an array, against a model: seeds 1 to 500
+# timeout: 960
+# where: host
+# One of them again, with its steps in the log: tests/random-model/run SEED 1
+set -euo pipefail
+if [ "${IMPL:-ours}" != ours ]; then
+	echo "SKIP: it takes turns with stock anyway"
+	exit 77
+fi
+exec "${0%/*}/random-model/run" 1 500
