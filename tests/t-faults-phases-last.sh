@@ -1,7 +1,6 @@
 #!/bin/bash
 # about: the same for the last member in sync: errors are passed on, nothing is lost
 # timeout: 900
-# long: yes
 # As t-faults-phases; and a disk that vanishes altogether.
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-faults.sh"
