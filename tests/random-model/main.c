@@ -39,6 +39,7 @@
 #define LINES_MAX	400	/* of the kernel's log, kept of each array */
 #define LINE_MAX	200
 #define HANG		120	/* seconds that no step takes */
+#define MANY		100	/* sequences: all that is counted has to occur */
 
 /**
  * struct worker - a worker
@@ -572,5 +573,12 @@ int main(int argc, char **argv)
 	if (!all.ours)
 		module_change(true);
 	tell_all();
+	if (all.done < MANY)
+		return 0;
+	for (i = 0; i < C_COUNT; i++)
+		if (!all.counted[i]) {
+			printf("FAIL: something was never put to the test\n");
+			return 1;
+		}
 	return 0;
 }

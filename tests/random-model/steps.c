@@ -589,7 +589,9 @@ static void step_join(void)
 	if (m->used && m->known && (m->nameless || m->witness))
 		m->known = own_bits(m->disk, &m->lacks);
 	m->count = disk_written(m->disk);
-	m->extra = 0;
+	/* a resync that is due comes after its recovery, and goes to all */
+	m->extra = attr_is(g->a, "resync_start", "none") ? 0 :
+		   set_size(&g->recent);
 	m->counting = true;
 	if (m->used)
 		how = array_re_add(g->a, m->disk);
