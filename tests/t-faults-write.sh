@@ -209,3 +209,26 @@ in_time 60 mdadm --quiet --stop /dev/md0
 assemble /dev/md0 "$y" "$x"
 assert_has /dev/md0 13 0 64
 assert_has /dev/md0 15 128 64
+
+note "the last member in sync fails a write that one which is being recovered has got"
+md_stop /dev/md0
+mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --assume-clean --size=8M -n 2 "$x" "$y"
+mdadm --quiet /dev/md0 --fail "$y" --remove "$y"
+fill /dev/md0 4
+sync_speed 1000 1000
+mdadm --quiet /dev/md0 --re-add "$y"
+copied() { [ "$(md_attr /dev/md0 sync_completed | cut -d' ' -f1)" -gt 6000 ]; }
+wait_for 30 copied
+sync_speed 1 1
+dm_flaky x "$b" error_writes
+assert_fails dd if=/dev/urandom of=/dev/md0 bs=4k seek=20 count=1 oflag=direct status=none
+dm_heal x "$b"
+sync_speed 100000 1000000
+assert_match "$(rdev_state /dev/md0 "$y")" faulty
+removed() { mdadm --quiet /dev/md0 --remove "$y" 2>/dev/null; }
+wait_for 10 removed
+mdadm --quiet /dev/md0 --re-add "$y"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+assert_same "$x" "$y"
+md_stop /dev/md0
