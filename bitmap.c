@@ -1103,6 +1103,25 @@ void intent_settle(struct mddev *mddev)
 	mutex_unlock(&bm->tick_mutex);
 }
 
+/*
+ * Superblocks are about to say who is Faulty: then what he lacks has to be on
+ * disk, or a crash would leave the one without the other. If there is no memory,
+ * bits stay, and it is tried again.
+ */
+static void intent_departures(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (rdev && test_bit(Faulty, &rdev->flags) &&
+		    maps_leave(bm, rdev, slot))
+			return;
+	}
+}
+
 /**
  * intent_update_super() - md core writes its superblocks after this
  * @data:	the engine, or NULL
@@ -1118,6 +1137,7 @@ void intent_update_super(void *data)
 	mutex_lock(&bm->tick_mutex);
 	r1_events_written(bm->conf);
 	if (bm->maps) {
+		intent_departures(bm);
 		maps_arrivals(bm);
 		maps_refresh(bm);
 	}
