@@ -727,19 +727,26 @@ bool intent_member_bits(struct intent *bm, struct md_rdev *rdev)
 {
 	/* how new it is does not tell: its superblock was overwritten */
 	u8 *image = intent_member_image(bm, rdev, 0);
+	bool rdwr = md_is_rdwr(bm->mddev);
 	unsigned long chunk;
+	bool good;
 
 	if (!image)
 		return false;
 	for (chunk = 0; chunk < bm->chunks; chunk++) {
 		if (test_bit_le(chunk + SUPER_BITS, image))
-			chunk_set(bm, chunk, 0);
+			chunk_set(bm, chunk, NEED);
 		if (!(chunk % PAGE_SIZE))
 			cond_resched();
 	}
-	vfree(image);
 	/* the others have to know of it before its copy is overwritten */
-	return !md_is_rdwr(bm->mddev) || !intent_write_all_marked(bm);
+	good = !rdwr || !intent_write_all_marked(bm);
+	/* or they would not be cleared before they are written to */
+	for (chunk = 0; rdwr && good && chunk < bm->chunks; chunk++)
+		if (test_bit_le(chunk + SUPER_BITS, image))
+			state_change(&bm->state[chunk], 0, SAFE, SAFE);
+	vfree(image);
+	return good;
 }
 
 /*
