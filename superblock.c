@@ -344,15 +344,18 @@ u8 *intent_member_image(struct intent *bm, struct md_rdev *rdev, u64 events)
 	       disk->chunksize == bm->super->chunksize &&
 	       le64_to_cpu(disk->events) >= events &&
 	       !(le32_to_cpu(disk->state) & untrusted);
+	mutex_unlock(&bm->io_mutex);
 	for (nr = 0; good && nr < bm->pages; nr++) {
 		unsigned int bytes = intent_page_bytes(bm, nr);
 
+		/* page by page: writes may be waiting for a commit */
+		mutex_lock(&bm->io_mutex);
 		good = intent_read(rdev, (loff_t)nr << PAGE_SHIFT, bytes,
 				   bm->stage[0]);
 		memcpy(image + (nr << PAGE_SHIFT), page_address(bm->stage[0]),
 		       bytes);
+		mutex_unlock(&bm->io_mutex);
 	}
-	mutex_unlock(&bm->io_mutex);
 	if (good)
 		return image;
 	vfree(image);
