@@ -905,6 +905,10 @@ void maps_arrivals(struct intent *bm)
 			arrival->rdev = rdev;
 			arrival->dev = rdev->bdev->bd_dev;
 			arrival->map = map;
+			if (map) {
+				map->entry.flags |= ENTRY_WAITING;
+				maps->dirty = true;
+			}
 		}
 		map = arrival->map;
 		if (!map ||
@@ -926,7 +930,7 @@ void maps_arrivals(struct intent *bm)
  * @slot:	the slot
  *
  * Context: may sleep.
- * Return: 0; -ESTALE if it was changed elsewhere; -EINVAL; -ENOMEM
+ * Return: 0; -ESTALE if it was changed elsewhere; -EINVAL; -ENOMEM; -EIO
  */
 int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 {
@@ -961,10 +965,22 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 	map = map_assign(bm, rdev, from);
 	if (!map)
 		return -ENOMEM;
+	map->entry.flags &= ~ENTRY_WAITING;
+	maps->dirty = true;
 	map_mark_all(maps, map);
 	pr_info("md-raid1: %s: %pg joins slot %d, %llu bytes to copy\n", name,
 		rdev->bdev, slot, map_bytes(maps, map));
-	return 0;
+	/*
+	 * Before its own bitmap is overwritten, which may know of something. Not if
+	 * it gets everything: the last member may have to be saved as it is.
+	 */
+	if (!from || !md_is_rdwr(bm->mddev))
+		return 0;
+	err = maps_commit(bm);
+	if (err)
+		pr_err("md-raid1: %s: cannot write the member maps: %pg cannot join by its map\n",
+		       name, rdev->bdev);
+	return err;
 }
 
 /**
@@ -1000,6 +1016,8 @@ void maps_joined(struct intent *bm, int slot)
 	if (WARN_ON_ONCE(!map))
 		return;
 	map_mark_all(bm->maps, map);
+	/* at a start, its own bitmap has been read like all others */
+	map->entry.flags &= ~(ENTRY_WITNESS | ENTRY_WAITING);
 	map->slot = slot;
 	maps_refresh(bm);
 }
@@ -1435,7 +1453,8 @@ static void maps_give_up(struct intent *bm)
 
 /*
  * Members that were being recovered when the array ended, and are not here, may
- * have something that those who are here do not know of.
+ * have something that those who are here do not know of. Not so those that waited
+ * for a slot, whose own bitmap is as old as their absence.
  */
 static void maps_name_witnesses(struct intent *bm)
 {
@@ -1446,6 +1465,7 @@ static void maps_name_witnesses(struct intent *bm)
 		struct map *map = &maps->map[nr];
 
 		if (!map->bits || !map_named(map) || map->slot >= 0 ||
+		    map->entry.flags & ENTRY_WAITING ||
 		    max(le64_to_cpu(map->entry.events[0]),
 			le64_to_cpu(map->entry.events[1])) < bm->mddev->events)
 			continue;

@@ -49,6 +49,7 @@ struct table_entry {
 #define ENTRY_USED	0x01
 #define ENTRY_NAMED	0x02	/* uuid is known */
 #define ENTRY_WITNESS	0x04	/* see map_mark_own() */
+#define ENTRY_WAITING	0x08	/* for a slot: it is no witness of anything new */
 
 struct table_header {
 	__u8			magic[8];

@@ -1058,9 +1058,6 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 
 	mutex_lock(&bm->tick_mutex);
 	err = maps_join(bm, rdev, slot);
-	/* before its own bitmap is overwritten, which may know of something */
-	if (!err && md_is_rdwr(mddev))
-		err = maps_commit(bm);
 	if (!err) {
 		member_publish(conf, slot, rdev);
 		maps_joined(bm, slot);

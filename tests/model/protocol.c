@@ -87,10 +87,11 @@ typedef unsigned char byte;
 enum mode { OFF, OURS, STOCK };
 enum place { AWAY, SPARE, FAULTY, BEHIND, INSYNC };
 enum { UNJUDGED, UNKNOWN, KNOWN };	/* a spare: what it lacks */
+enum { WITNESS = 1, WAITING = 2 };	/* flags of an entry */
 enum { BITMAP = 1, FULL };		/* map.used of who is behind, without maps */
 
 struct entry {
-	byte used, witness, events[2];
+	byte used, flags, events[2];
 };
 
 struct disk {
@@ -143,7 +144,7 @@ struct state {
 	byte img_events, img_cleared, img_stamp, img_floor;
 	byte generation, dirty, stale;
 	struct {
-		byte used, present, bits, witness, events[2];
+		byte used, present, bits, flags, events[2];
 	} map[MAPS];
 	byte need_full;
 
@@ -595,7 +596,7 @@ static void put(struct state *s, int i, enum stage what)
 			struct entry *e = &d->head[generation % 2].entry[m];
 
 			e->used = s->map[m].used;
-			e->witness = s->map[m].witness;
+			e->flags = s->map[m].flags;
 			memcpy(e->events, s->map[m].events, 2);
 		}
 		break;
@@ -749,7 +750,7 @@ static void map_mark_own(struct state *s, int i)
 {
 	struct disk *d = &s->disk[i];
 
-	s->map[i].witness = 0;
+	s->map[i].flags &= ~WITNESS;
 	s->dirty = 1;
 	if (broken == NO_WITNESS || !own_bit(d, d->events))
 		return;
@@ -908,9 +909,13 @@ static void look_at(struct state *s, int i)
 		}
 		if (from >= N)
 			map_assign(s, i, from, s->events);
-		if (from >= N || (from >= 0 && s->map[from].witness))
+		if (from >= N || (from >= 0 && s->map[from].flags & WITNESS))
 			map_mark_own(s, i);
 		d->left = verdict == BY_MAP ? KNOWN : UNKNOWN;
+		if (verdict == BY_MAP) {
+			s->map[i].flags |= WAITING;
+			s->dirty = 1;
+		}
 	}
 	if (d->left != KNOWN || s->map[i].events[1] == s->events)
 		return;
@@ -1024,8 +1029,10 @@ static void op_join(struct state *s, int i)
 		}
 		map_assign(s, i, d->left == UNKNOWN ? -1 : from, d->events);
 		if (d->left == UNJUDGED &&
-		    (from >= N || (from >= 0 && s->map[i].witness)))
+		    (from >= N || (from >= 0 && s->map[i].flags & WITNESS)))
 			map_mark_own(s, i);
+		s->map[i].flags &= ~WAITING;
+		s->dirty = 1;
 		if (broken != JOIN_PRECISE)
 			map_mark(s, i, s->recent);
 	} else {
@@ -1035,10 +1042,12 @@ static void op_join(struct state *s, int i)
 		saw(STOCK_TAKES_BACK, s->map[i].used == BITMAP && s->mode == STOCK);
 	}
 	/* before its own bitmap is overwritten */
-	if (has_maps(s) && broken != JOIN_FIRST)
-		commit_maps(s);
-	else if (s->set && !s->safe)
+	if (has_maps(s)) {
+		if (broken != JOIN_FIRST && d->left != UNKNOWN && from >= 0)
+			commit_maps(s);
+	} else if (s->set && !s->safe) {
 		write_page(s);
+	}
 	d->place = BEHIND;
 	d->left = 0;
 	d->hist[0] = d->events;
@@ -1238,7 +1247,7 @@ static void table_read(struct state *s, int head)
 		if (!good)
 			s->map[m].bits = ALL;
 		s->map[m].used = 1;
-		s->map[m].witness = entry[m].witness;
+		s->map[m].flags = entry[m].flags;
 		memcpy(s->map[m].events, entry[m].events, 2);
 		if (broken != UNEVEN && table_differs(s, m)) {
 			saw(START_UNEVEN, true);
@@ -1339,6 +1348,7 @@ static void maps_load(struct state *s)
 		saw(known_by_map ? START_BY_MAP : START_IN_FULL, true);
 		map_assign(s, i, known_by_map ? i : -1, d->events);
 		map_mark(s, i, s->recent);
+		s->map[i].flags = 0;
 		s->map[i].present = 1;
 		maps_refresh(s);
 	}
@@ -1346,9 +1356,11 @@ static void maps_load(struct state *s)
 		if (s->map[m].used)
 			map_to_intents(s, m);
 	for_each(i)
-		if (s->map[i].used && !s->map[i].present && !s->map[i].witness &&
-		    max(s->map[i].events[0], s->map[i].events[1]) >= s->events)
-			s->map[i].witness = s->dirty = 1;
+		if (s->map[i].used && !s->map[i].present && !s->map[i].flags &&
+		    max(s->map[i].events[0], s->map[i].events[1]) >= s->events) {
+			s->map[i].flags = WITNESS;
+			s->dirty = 1;
+		}
 	if (!degraded(s) || (had_maps && !vanished))
 		return;
 	saw(START_NAMELESS, true);

@@ -683,7 +683,7 @@ static bool lack_is_known(const struct state *s, int i, int g)
 	if ((d->place == AWAY || (d->place == SPARE && d->left == UNJUDGED)) &&
 	    judge(s, i, &from) != BY_MAP)
 		return true;
-	if (from >= N || s->map[from].witness)
+	if (from >= N || s->map[from].flags & WITNESS)
 		return s->map[from].bits >> g & 1 || own_bit(d, d->events);
 	return s->map[from].used && s->map[from].bits >> g & 1;
 }
