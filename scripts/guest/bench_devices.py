@@ -11,6 +11,7 @@ import functools, os, re, subprocess, sys, time
 
 LATENCY = 50_000            # ns
 META_MIB = 16
+HUGE_PAGES = 40             # of 2 MiB, for fio's buffers
 DATA_MIB = 30 << 10         # more, and mdadm has no room for a bitmap of 64 KiB chunks
 MD = "/dev/md0"
 IMPLEMENTATIONS = {"stock": "raid1", "md-raid1": "md_raid1"}
@@ -48,6 +49,15 @@ def until(what, condition, seconds=600, step=0.1):
             return
         time.sleep(step)
     sys.exit(f"waited in vain for: {what}")
+
+
+def setup():
+    # a line on the console takes its time
+    run("dmesg", "-n", "1")
+    run("modprobe", "-a", "md-mod", "null_blk", "dm-mod")
+    # a request is cut by how its pages lie in memory, which is another thing after
+    # each boot, unless they lie side by side
+    put("/proc/sys/vm/nr_hugepages", HUGE_PAGES)
 
 
 # ---- members -------------------------------------------------------------------

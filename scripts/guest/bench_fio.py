@@ -16,6 +16,7 @@ CHUNK = 64 << 10            # cold writes: one to each of these
 HOT_MIB = 64                # what is written to again and again
 FRESH = 1 << 30             # from here on, each round writes where nobody did before
 AGING_MIB = 1024
+PLAYED = []                 # jobs between marks: name, threads
 UNITS = {"4k": 4 << 10, "64k": 64 << 10, "1m": 1 << 20}
 
 
@@ -74,7 +75,8 @@ class Script:
 
     def __init__(self, members, warm, threads):
         # writes and flushes of metadata; how far a recovery is
-        files = ["/proc/timer_list", *(f"/sys/block/{m.meta}/stat" for m in members),
+        # the version is for scripts/profile, to notice
+        files = ["/proc/version", "/proc/timer_list", *(f"/sys/block/{m.meta}/stat" for m in members),
                  "/proc/mdstat"]
         self.mark = "cat " + " ".join(files)
         self.warm = warm
@@ -84,6 +86,7 @@ class Script:
             self.job(f"start-{n}", n, rw="randread", bs="4k", number_ios=1, size="64m")
 
     def job(self, name, threads, **options):
+        PLAYED.append((name, threads))
         options = dict(stonewall=1, numjobs=threads, **options)
         if threads == 1:
             self.text += section(name, **options, exec_prerun=self.mark, exec_postrun=self.mark)
@@ -109,7 +112,8 @@ class Script:
         self.fresh += -(-(area * row.threads + (16 << 20)) >> 26) << 26
         if self.fresh > DATA_MIB << 20:
             sys.exit("no room for so many rounds")
-        if row.area == "cold" and row.threads == 1:
+        # fio adds no flushes to a log that it plays
+        if row.area == "cold" and row.threads == 1 and "fsync" not in row.options:
             return dict(read_iolog=iolog(at, row.count))
         return dict(offset=at, size=area, offset_increment=area)
 

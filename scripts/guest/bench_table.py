@@ -9,7 +9,6 @@ TITLES = {
     "sync": "Copying, as fast as it goes",
     "growth": "By the number of members, chunks of 64 KiB",
     "sizes": "Assembly of a clean array, by its size",
-    "cpus": "By the number of CPUs, in real time: go by the ratios only",
 }
 
 
@@ -96,7 +95,7 @@ def tables(parts):
             plain_table(part, dict(ms="ms", cpu_ms="ms of CPU", read_kib="KiB read",
                                    memory_kib="KiB memory", vmalloc_kib="KiB vmalloc"))
         else:
-            iops_table(part, {} if name == "cpus" else bare)
+            iops_table(part, bare)
         if name == "recovery":
             for array, cells in part["cells"].items():
                 print(f"{array}: the recovery did", ", ".join(
