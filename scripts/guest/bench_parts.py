@@ -77,7 +77,7 @@ STREAMS = \
          {"1": 600, "32": 1600, "4x8": 1600}, "fresh", mem="mmaphuge")
 # bits are set, age, and are cleared again, all the time
 AGING = rows("aging", "4 KiB random writes, bits come and go", "randwrite", "4k",
-             {"32": 12000}, "aging")
+             {"32": 20000}, "aging")
 AGING_BASE = "0.1"          # seconds from one pass to the next
 PATHS = HOT + COLD + FLUSHED + MIXED + STREAMS + AGING
 
