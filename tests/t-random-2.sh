@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: random sequences of all that can happen to an array, against a model: seeds 501 to 1000
-# timeout: 960
+# timeout: 2400
 # where: host
 # One of them again, with its steps in the log: tests/random-model/run SEED 1
 set -euo pipefail

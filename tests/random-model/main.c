@@ -441,7 +441,8 @@ static void play_all(struct disk *disks)
 			 me->nr, (unsigned long long)me->seed);
 		file_write("/dev/kmsg", text);
 		play(me->seed, disks, &a);
-		__atomic_add_fetch(&all.done, 1, __ATOMIC_RELAXED);
+		if (!(__atomic_add_fetch(&all.done, 1, __ATOMIC_RELAXED) % MANY))
+			tell_all();
 	}
 }
 
