@@ -459,6 +459,23 @@ static void check_maps(const struct array *a, const struct intent *bm,
 	}
 }
 
+/*
+ * Neither md core nor mdadm would have a bitmap ahead of a superblock that is ahead
+ * of the data, or behind these.
+ */
+static bool nobodys_place(const struct array *a)
+{
+	int m;
+
+	if (in.config.layout == V1_0 || in.config.layout == V0_90)
+		return in.config.layout == V0_90 && in.config.bitmap_offset <= 0;
+	for (m = 0; m < MEMBERS; m++)
+		if (a->rdev[m].mddev && a->rdev[m].raid_disk >= 0 &&
+		    disks[m].sb_start + in.config.bitmap_offset >= disks[m].data)
+			return true;
+	return in.config.bitmap_offset <= 0;
+}
+
 static void check_loaded(const struct array *a, const struct intent *bm)
 {
 	struct intent_super sb = { 0 };
@@ -466,9 +483,7 @@ static void check_loaded(const struct array *a, const struct intent *bm)
 	u64 chunk;
 
 	if (!bm) {
-		/* ahead of a superblock that is ahead of the data: nobody's place */
-		if (slots && sb.chunksize >= a->queue.block &&
-		    (in.config.bitmap_offset > 0 || in.config.layout == V1_0))
+		if (slots && sb.chunksize >= a->queue.block && !nobodys_place(a))
 			finding("a good bitmap is refused");
 		return;
 	}
