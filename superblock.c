@@ -317,6 +317,24 @@ bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev)
 	return intent_bytes(bm) <= intent_room(rdev);
 }
 
+/*
+ * Are a member's bits about the same chunks as ours, and as new as @events? Its
+ * delays do not matter; stock raid1 may even have left 0 there.
+ */
+static bool member_bits_match(const struct intent *bm,
+			      const struct intent_super *disk, u64 events)
+{
+	const u32 untrusted = INTENT_STATE_STALE | INTENT_STATE_ERROR;
+	const struct intent_super *sb = bm->super;
+
+	return disk->magic == sb->magic && disk->version == sb->version &&
+	       !memcmp(disk->uuid, sb->uuid, sizeof(sb->uuid)) &&
+	       disk->chunksize == sb->chunksize &&
+	       disk->sync_size == sb->sync_size && !disk->nodes &&
+	       le64_to_cpu(disk->events) >= events &&
+	       !(le32_to_cpu(disk->state) & untrusted);
+}
+
 /**
  * intent_member_image() - what a member's own copy of the bitmap says
  * @bm:		the engine
@@ -328,8 +346,6 @@ bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev)
  */
 u8 *intent_member_image(struct intent *bm, struct md_rdev *rdev, u64 events)
 {
-	const u32 untrusted = INTENT_STATE_STALE | INTENT_STATE_ERROR;
-	const struct intent_super *disk = page_address(bm->stage[0]);
 	unsigned int noio = memalloc_noio_save();
 	u8 *image = vmalloc(bm->pages << PAGE_SHIFT);
 	unsigned long nr;
@@ -340,10 +356,8 @@ u8 *intent_member_image(struct intent *bm, struct md_rdev *rdev, u64 events)
 		return NULL;
 	mutex_lock(&bm->io_mutex);
 	good = intent_member_fits(bm, rdev) &&
-	       !member_super(rdev, bm->stage[0]) &&
-	       disk->chunksize == bm->super->chunksize &&
-	       le64_to_cpu(disk->events) >= events &&
-	       !(le32_to_cpu(disk->state) & untrusted);
+	       intent_read(rdev, 0, sizeof(*bm->super), bm->stage[0]) &&
+	       member_bits_match(bm, page_address(bm->stage[0]), events);
 	mutex_unlock(&bm->io_mutex);
 	for (nr = 0; good && nr < bm->pages; nr++) {
 		unsigned int bytes = intent_page_bytes(bm, nr);
