@@ -196,7 +196,7 @@ s64 disk_room(const struct disk *d, s64 from_super)
 	s64 at = d->sb_start + from_super, room = INT64_MAX;
 	size_t i;
 
-	if (at < 0)
+	if (at < 0 || at >= (s64)d->bdev.sectors)
 		return 0;
 	for (i = 0; i < ARRAY_SIZE(things); i++) {
 		if (!things[i][1] || things[i][0] + things[i][1] <= at)
