@@ -1,6 +1,7 @@
 #!/bin/bash
 # about: defects of the kernel's own raid1 show there, and not here: members
 # timeout: 600
+# kernel: stable
 # As t-stock-defects; explained in docs/stock-defects.md.
 # shellcheck disable=SC2154,SC2034 # variables of the libraries; functions are called by name
 . "${0%/*}/lib.sh"
