@@ -544,6 +544,27 @@ static bool own_bits(struct disk *disk, struct set *s)
 }
 
 /*
+ * When it was last in the array, was it there with one who is in sync now? Nobody
+ * else gets a map that has no name.
+ */
+static bool knew_others(struct disk *disk)
+{
+	union super s, other;
+	unsigned int i;
+
+	look();
+	if (!array_super(g->a, disk, &s))
+		return false;
+	for (i = 0; i < MEMBERS; i++)
+		if (g->state[i].in_sync &&
+		    array_super(g->a, g->m[i].disk, &other) &&
+		    other.sb.dev_number < s.sb.max_dev &&
+		    s.sb.dev_roles[other.sb.dev_number] < g->a->slots)
+			return true;
+	return false;
+}
+
+/*
  * Stock clears bits that others need when it recovers a member, has that do for a
  * resync, and takes members back that lack what it has just copied to a new one.
  */
@@ -588,6 +609,8 @@ static void step_join(void)
 	/* what others do not know of may have reached it in a crash */
 	if (m->used && m->known && (m->nameless || m->witness))
 		m->known = own_bits(m->disk, &m->lacks);
+	if (m->used && m->nameless && !knew_others(m->disk))
+		m->known = false;
 	m->count = disk_written(m->disk);
 	/* a resync that is due comes after its recovery, and goes to all */
 	m->extra = attr_is(g->a, "resync_start", "none") ? 0 :
