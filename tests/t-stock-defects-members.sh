@@ -1,7 +1,7 @@
 #!/bin/bash
 # about: defects of the kernel's own raid1 show there, and not here: members
 # timeout: 600
-# kernel: stable
+# kernel: stable backports
 # As t-stock-defects; explained in docs/stock-defects.md.
 # shellcheck disable=SC2154,SC2034 # variables of the libraries; functions are called by name
 . "${0%/*}/lib.sh"
@@ -132,6 +132,27 @@ case_resync_eaten() {
 		differ "${thawed[1]}" "${thawed[2]}"
 }
 
+# A crash again: $b was being recovered, and had got a write to where that had been
+# already; now it has not got it.
+case_write_versus_recovery() {
+	loops_abc a b
+	out "$b"
+	sync_speed 2000 2000
+	mdadm --quiet $md --add "$c"
+	wait_for 20 recovered 8192
+	sleep 0.5
+	put $md 2 1024 64
+	freeze a c
+	keystream 1 65536 | dd of="$T/c.ice" bs=1k seek=$((1024 + $(data_offset "$c") / 2)) \
+		conv=notrunc status=none iflag=fullblock
+	thaw $md a c
+	sync_speed 100000 1000000
+	wait_letters $md UU
+	wait_idle $md
+	verdict "what was written during a recovery differs after a crash" \
+		differ "${thawed[0]}" "${thawed[1]}"
+}
+
 case_bits_stay() {
 	loops_abc a b
 	out "$b"
@@ -246,6 +267,16 @@ case_lost_window() {
 	verdict "what could not be resynced once is never resynced" differ "$a" "$b"
 }
 
+case_bitmap_damaged() {
+	two_dm --bitmap=internal --bitmap-chunk=64K
+	put $md 1 1024 64
+	md_stop $md
+	at=$("$here/edit-sb.py" "$T/a.img" bitmap-at)
+	dd if=/dev/zero of="$a" bs=512 seek=$((at / 512)) count=1 oflag=direct conv=notrunc status=none
+	verdict "the bitmap of one of two members is damaged: not started" \
+		! md_assemble --run $md "$x" "$y" 2>/dev/null
+}
+
 case_bitmap_unreadable() {
 	two_large
 	md_stop $md
@@ -328,5 +359,6 @@ case_not_redundant() {
 only_one_had_it() { [ "$letters" = UU ] && lost 3 1024 64; }
 
 play readd_after_spare cache_lost cache_lost_in_recovery vacant_slot read_recovering \
-	resync_eaten bits_stay passing_read_error kicked_for_nothing check_disables \
-	bitmap_refused lost_window bitmap_unreadable stall nowait not_redundant
+	resync_eaten write_versus_recovery bits_stay passing_read_error \
+	kicked_for_nothing check_disables bitmap_refused lost_window bitmap_damaged \
+	bitmap_unreadable stall nowait not_redundant

@@ -1,11 +1,11 @@
 #!/bin/bash
 # about: defects of the kernel's own raid1 show there, and not here: durability
 # timeout: 600
-# kernel: stable
+# kernel: stable backports
 # The cases are explained in docs/stock-defects.md. Each is played on both; it
 # says what it saw and sets $shown. A case that does not show on stock any more
-# is a failure, too: then the document is not true. It is about 6.12; on 7.3 some
-# of them are gone (resync_eaten, check_disables, bitmap_refused).
+# is a failure, too: then the document is not true. What is gone from newer kernels
+# is in lib-defects.sh, and a failure if it is back.
 # shellcheck disable=SC2154 # thawed comes from lib-faults.sh
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-faults.sh"
