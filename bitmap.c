@@ -210,6 +210,15 @@ static unsigned int chunks_ahead(struct intent *bm, unsigned long first,
 	return ahead;
 }
 
+/*
+ * Others have set the bit, and it is on its way to the members. A write that waits
+ * for such bits alone need not look for a stream; those others did.
+ */
+static bool chunk_awaited(u8 state)
+{
+	return (state & (SET | SAFE | AHEAD)) == SET;
+}
+
 /**
  * intent_begin() - announce a write
  * @bm:	the engine
@@ -225,15 +234,19 @@ bool intent_begin(struct intent *bm, struct r1_io *io)
 	unsigned long first = chunk_of(bm, io->sector);
 	unsigned long last = chunk_of(bm, io->sector + io->sectors - 1);
 	unsigned long chunk;
-	bool ready = true;
+	bool ready = true, lead = false;
 
 	for (chunk = first; chunk <= last; chunk++) {
+		u8 was = READ_ONCE(bm->state[chunk]);
+
 		if (chunk_enter(bm, chunk))
 			continue;
+		if (!chunk_awaited(was))
+			lead = true;
 		chunk_set(bm, chunk, HOT);
 		ready = false;
 	}
-	if (!ready)
+	if (lead)
 		io->ahead = chunks_ahead(bm, first, last);
 	if (bm->maps)
 		maps_written(bm, io->sector, io->sectors);
