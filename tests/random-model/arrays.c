@@ -242,14 +242,18 @@ static void disk_name(const struct disk *d, mdu_disk_info_t *info)
 static bool disk_add(struct array *a, const struct disk *d,
 		     mdu_disk_info_t *info)
 {
-	double end = now() + 5 * slow;
+	struct patience p = patience(5);
 
 	disk_name(d, info);
 	while (ioctl(a->fd, ADD_NEW_DISK, info)) {
-		if (errno == ENOMEM || errno == EROFS ||
-		    (errno == EBUSY && now() > end))
+		int err = errno;
+
+		if (err == ENOMEM || err == EROFS ||
+		    (err == EBUSY && !patient(&p))) {
+			errno = err;
 			wrong("md%u: ADD_NEW_DISK %s: %m", a->minor, d->name);
-		if (errno != EBUSY)
+		}
+		if (err != EBUSY)
 			return false;
 		nap(0.001);
 	}

@@ -175,6 +175,7 @@ void block_fill(uint64_t *buf, unsigned int nr, uint32_t version);
 void look(void);
 unsigned int in_sync(void);
 void returned(struct member *m);
+void interrupted(void);
 void release(void);
 void calm(void);
 void settle(void (*pace)(const char *time_base));

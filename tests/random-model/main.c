@@ -128,13 +128,32 @@ bool file_write(const char *path, const char *value)
 	return !err;
 }
 
+struct patience patience(double seconds)
+{
+	return (struct patience){ .left = seconds * slow, .last = now() };
+}
+
+/*
+ * Is there some left? That the host stood still costs little of it: whoever is
+ * waited for stood still as well. What hangs is found by oversee().
+ */
+bool patient(struct patience *p)
+{
+	double t = now();
+
+	p->left -= t - p->last < 0.25 ? t - p->last : 0.25;
+	p->last = t;
+	return p->left > 0;
+}
+
 void wait_for(const char *what, bool (*cond)(void *arg), void *arg,
 	      double seconds)
 {
-	double end = now() + seconds * slow, delay = 0.001;
+	struct patience p = patience(seconds);
+	double delay = 0.001;
 
 	while (!cond(arg)) {
-		if (now() > end)
+		if (!patient(&p))
 			wrong("waited in vain for %s", what);
 		nap(delay);
 		if (delay < 0.01)
@@ -326,12 +345,16 @@ static const char *listen_to_kernel(void)
 static void module_change(bool ours)
 {
 	const char *gone = ours ? "raid1" : "md_raid1";
-	double end = now() + 20 * slow;
+	struct patience p = patience(20);
 	int fd;
 
 	while (syscall(SYS_delete_module, gone, O_NONBLOCK)) {
-		if ((errno != EAGAIN && errno != EBUSY) || now() > end)
+		int err = errno;
+
+		if ((err != EAGAIN && err != EBUSY) || !patient(&p)) {
+			errno = err;
 			wrong("rmmod %s: %m", gone);
+		}
 		nap(0.002);
 	}
 	fd = open(all.module[ours], O_RDONLY | O_CLOEXEC);

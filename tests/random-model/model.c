@@ -121,12 +121,22 @@ static bool quiet(void *arg)
 	return !(spares && good < g->a->slots) && array_idle(g->a);
 }
 
+/*
+ * On no member: cleared bits are written to one after the other, and a flush in
+ * between does not make sure of all.
+ */
 static bool no_bits(void *arg)
 {
 	struct set chunks;
+	unsigned int i;
 
 	(void)arg;
-	return !read_bits(g->a, first_in_sync(), chunks.w);
+	look();
+	for (i = 0; i < MEMBERS; i++)
+		if (g->state[i].in_sync &&
+		    read_bits(g->a, g->m[i].disk, chunks.w))
+			return false;
+	return true;
 }
 
 /* ----------------------------------------------------------- what is lacking */
@@ -149,6 +159,30 @@ void returned(struct member *m)
 	m->known = false;
 	m->nameless = false;
 	m->witness = false;
+}
+
+/*
+ * After look(), before a member or the power fails. If nobody was missed, even for a
+ * moment, who had left unseen is forgotten; those who are to be recovered may be in
+ * sync before that. And copying is cut short: what was on its way to, or from, the
+ * one that fails is copied to the others once more, as is the chunk of a resync.
+ */
+void interrupted(void)
+{
+	unsigned int i, here = 0;
+
+	for (i = 0; i < MEMBERS; i++)
+		here += g->state[i].present && !g->state[i].faulty;
+	for (i = 0; i < MEMBERS; i++) {
+		struct member *m = &g->m[i];
+
+		if (g->state[i].in_sync)
+			returned(m);
+		else if (m->counting)
+			m->extra += set_size(&m->lacks);
+		if (m->nameless && !g->state[i].present && here >= g->a->slots)
+			m->known = false;
+	}
 }
 
 /* Have copying go on. */

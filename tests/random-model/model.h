@@ -159,6 +159,19 @@ void count(enum counted what);
 void module_want(bool ours);
 void module_done(void);
 double now(void);
+
+/**
+ * struct patience - how long to wait on
+ * @left:	seconds
+ * @last:	when it was asked last
+ */
+struct patience {
+	double	left;
+	double	last;
+};
+
+struct patience patience(double seconds);
+bool patient(struct patience *p);
 void nap(double seconds);
 void wait_for(const char *what, bool (*cond)(void *arg), void *arg,
 	      double seconds);

@@ -419,9 +419,9 @@ static void leaving(unsigned int i)
 
 	pthread_mutex_lock(&g->lock);
 	look();
+	interrupted();
 	if (g->state[i].in_sync) {
 		/* recovery may have ended meanwhile */
-		returned(m);
 		set_empty(&m->lacks);
 		m->known = g->ours && !g->mapless;
 	}
@@ -991,7 +991,10 @@ static void step_crash(void)
 	say("crash; caches are lost of%s", names(lose));
 	writers_start();
 	before_crash();
+	pthread_mutex_lock(&g->lock);
 	look();
+	interrupted();
+	pthread_mutex_unlock(&g->lock);
 	for (i = 0; i < MEMBERS; i++)
 		g->m[i].witness = g->state[i].slot >= 0 && !g->state[i].in_sync;
 	if (!g->ours)
