@@ -245,6 +245,7 @@ static void leg_init(struct r1_io *io, struct r1_leg *leg, struct md_rdev *rdev,
 	leg->rdev = rdev;
 	leg->status = BLK_STS_OK;
 	leg->in_sync = test_bit(In_sync, &rdev->flags);
+	leg->all_bad = false;
 	/* only a bio with integrity data allocates anything, and little */
 	bio_init_clone(rdev->bdev, &leg->bio, io->orig,
 		       GFP_NOIO | __GFP_NOFAIL);
@@ -496,6 +497,16 @@ bool r1_fault_unrecorded(struct r1_conf *conf)
 	return pending;
 }
 
+/*
+ * Is the write expected to be on this member? Also if its recovery has ended since
+ * the leg was made: those that were in sync then may have become Faulty meanwhile.
+ */
+static bool leg_counts(const struct r1_leg *leg)
+{
+	return !leg->all_bad &&
+	       (leg->in_sync || test_bit(In_sync, &leg->rdev->flags));
+}
+
 static blk_status_t write_status(const struct r1_io *io)
 {
 	blk_status_t status = BLK_STS_IOERR;
@@ -504,14 +515,14 @@ static blk_status_t write_status(const struct r1_io *io)
 	for (i = 0; i < io->nr_legs; i++) {
 		const struct r1_leg *leg = &io->leg[i];
 
-		if (!leg->status && leg->in_sync)
+		if (!leg->status && leg_counts(leg))
 			status = BLK_STS_OK;
 	}
 	/* the last member in sync may have failed it and still be there (I9) */
 	for (i = 0; i < io->nr_legs; i++) {
 		const struct r1_leg *leg = &io->leg[i];
 
-		if (leg->status && leg->in_sync &&
+		if (leg->status && leg_counts(leg) &&
 		    !test_bit(Faulty, &leg->rdev->flags))
 			status = leg->status;
 	}
@@ -629,7 +640,7 @@ static void recovering_fail(struct r1_io *io)
 	for (i = 0; i < io->nr_legs; i++) {
 		const struct r1_leg *leg = &io->leg[i];
 
-		if (leg->in_sync || test_bit(Faulty, &leg->rdev->flags))
+		if (leg_counts(leg) || test_bit(Faulty, &leg->rdev->flags))
 			continue;
 		pr_err_ratelimited("md-raid1: %s: %pg may have got what the last member in sync has not\n",
 				   mdname(io->conf->mddev), leg->rdev->bdev);
@@ -642,7 +653,8 @@ static void leg_error(struct r1_leg *leg)
 	struct r1_io *io = leg->io;
 
 	r1_member_error(io->conf, leg->rdev);
-	if (io->sectors && leg->in_sync && !test_bit(Faulty, &leg->rdev->flags))
+	if (io->sectors && leg_counts(leg) &&
+	    !test_bit(Faulty, &leg->rdev->flags))
 		recovering_fail(io);
 }
 
@@ -660,8 +672,7 @@ static void write_end(struct bio *bio)
 
 	if (bio->bi_status && !leg_excused(leg)) {
 		if (leg_all_bad(leg)) {
-			/* nobody expects to find it there */
-			leg->in_sync = false;
+			leg->all_bad = true;
 		} else {
 			leg->status = bio->bi_status;
 			/* not to be able to is not to be broken */

@@ -72,6 +72,7 @@ struct r1_member {
  * @rdev:	the member; its nr_pending is held while the leg is alive
  * @status:	how the leg ended
  * @in_sync:	the member was in sync when the leg was made
+ * @all_bad:	all of it is in the member's bad-block log: nobody expects it there
  * @bio:	the clone that is sent; embedded, so that a write needs one
  *		allocation whatever the number of members
  */
@@ -80,6 +81,7 @@ struct r1_leg {
 	struct md_rdev	*rdev;
 	blk_status_t	status;
 	bool		in_sync;
+	bool		all_bad;
 	struct bio	bio;
 };
 
