@@ -32,7 +32,7 @@ install modules_install: modules
 	depmod -b "$(INSTALL_MOD_PATH)/" "$$release"
 
 clean:
-	rm -f *.o .*.o *.ko *.mod *.mod.c .*.cmd .*.d modules.order Module.symvers compat-config.h
+	rm -f *.o .*.o *.ko *.mod *.mod.c .*.cmd .*.d modules.order Module.symvers compat-config.h layout-sums.h
 	rm -rf .md-headers
 
 test:

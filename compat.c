@@ -855,7 +855,7 @@ void compat_detach(struct mddev *mddev, struct compat_attach *at)
  * With CONFIG_MODVERSIONS, the kernel goes by the types of the functions that a
  * module calls, but the module was made for all of md's structures.
  */
-static bool made_for_this_kernel(void)
+static bool __init made_for_this_kernel(void)
 {
 	const char *made_for = UTS_RELEASE;
 
@@ -875,13 +875,13 @@ static bool made_for_this_kernel(void)
  * Context: may sleep.
  * Return: 0, -ENOEXEC if this is another kernel, or an error of md core's
  */
-int compat_register(struct md_personality *pers)
+int __init compat_register(struct md_personality *pers)
 {
 #ifdef MD_HAS_BITMAP_ID
 	int err;
 #endif
 
-	if (!made_for_this_kernel())
+	if (!made_for_this_kernel() || !layout_same())
 		return -ENOEXEC;
 #ifdef MD_HAS_BITMAP_ID
 	err = register_md_submodule(&intent_ops.head);

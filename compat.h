@@ -67,6 +67,9 @@ int compat_register(struct md_personality *pers);
 void compat_unregister(struct md_personality *pers);
 u64 compat_spares_epoch(struct mddev *mddev);
 
+/* btf.c */
+bool layout_same(void);
+
 /*
  * The beginning of struct md_personality. ->start() is called when an array has
  * been started, with reconfig_mutex held.

@@ -85,3 +85,27 @@ for i in 1 2 3; do
 	assert_eq "$(users md_raid1)" 0 "users of the module"
 	unload
 done
+
+# another NAME: as if it had been built with another structure in the place of md_rdev
+another() {
+	python3 - "$1" /job/md-raid1.ko "$T/another.ko" <<-'END'
+		import sys
+		name, ours, another = sys.argv[1:]
+		with open(ours, "rb") as f:
+		    data = f.read()
+		assert b"\0md_rdev\0" in data
+		data = data.replace(b"\0md_rdev\0", b"\0%s\0" % name.encode(), 1)
+		with open(another, "wb") as f:
+		    f.write(data)
+	END
+}
+note "also if the kernel has the same name, and only other structures"
+for name in kobject md_rdew; do
+	another $name
+	mark=$(dmesg_mark)
+	out=$(insmod "$T/another.ko" 2>&1) && fail "loaded, with $name for md_rdev"
+	assert_match "$out" "Invalid module format" "error"
+	log=$(dmesg_since "$mark" | grep md-raid1)
+	assert_match "$log" "made for another kernel, struct $name is different in this one: build it for this one" "log"
+	assert_eq "$(wc -l <<<"$log")" 1 "lines that say so"
+done
