@@ -629,18 +629,19 @@ static bool leg_all_bad(const struct r1_leg *leg)
 }
 
 /*
- * The last member in sync has failed a write, and stays. Those that are being
- * recovered may have got it, where they are equal already: they would be in sync
- * with something else. So they fail; it is recent, and gets into their maps.
+ * The last member in sync, that of @last, has failed a write, and stays. Those that
+ * are being recovered may have got it, where they are equal already: they would be in
+ * sync with something else, or are since a moment. So they fail; it is recent, and
+ * gets into their maps.
  */
-static void recovering_fail(struct r1_io *io)
+static void recovering_fail(struct r1_io *io, const struct r1_leg *last)
 {
 	int i;
 
 	for (i = 0; i < io->nr_legs; i++) {
 		const struct r1_leg *leg = &io->leg[i];
 
-		if (leg_counts(leg) || test_bit(Faulty, &leg->rdev->flags))
+		if (leg == last || test_bit(Faulty, &leg->rdev->flags))
 			continue;
 		pr_err_ratelimited("md-raid1: %s: %pg may have got what the last member in sync has not\n",
 				   mdname(io->conf->mddev), leg->rdev->bdev);
@@ -655,7 +656,7 @@ static void leg_error(struct r1_leg *leg)
 	r1_member_error(io->conf, leg->rdev);
 	if (io->sectors && leg_counts(leg) &&
 	    !test_bit(Faulty, &leg->rdev->flags))
-		recovering_fail(io);
+		recovering_fail(io, leg);
 }
 
 /* Discarding is advice; a member that cannot follow it is none the worse. */
