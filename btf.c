@@ -19,7 +19,8 @@
  *	kind of type	its size, an array's length, or 0
  *	le32		le32
  *
- * and, if the member is a structure or union, the same of that. For an enumeration,
+ * for an array, the latter two of its elements as well; and, if the member, or each
+ * element of it, is a structure or union, the same of that. For an enumeration,
  * it is that of each name, 0 and value (le32). Kinds and all else about types are
  * those of Documentation/bpf/btf.rst in the kernel's source; aliases and qualifiers
  * are passed over, and ENUM64 is ENUM.
@@ -43,6 +44,10 @@ struct layout_sum {
 	u32		size;	/* bytes */
 	u32		sum;
 };
+
+#if !__has_include("layout-sums.h")
+#error Start with make, not with the Makefile of the kernel: it compares md's structures first.
+#endif
 
 static const struct layout_sum layout_sums[] __initconst = {
 #include "layout-sums.h"
@@ -110,8 +115,8 @@ static int __init type_tail(const struct btf_type *type)
 	}
 }
 
-/* Number the types of a file, or only count them. Returns false if it is unclear. */
-static bool __init types_number(struct types *t, int nr)
+/* Number the types of a file, or only count them. */
+static int __init types_number(struct types *t, int nr)
 {
 	const struct btf_header *head = t->file[nr];
 	const void *at, *end;
@@ -122,78 +127,80 @@ static bool __init types_number(struct types *t, int nr)
 		int tail;
 
 		if (end - at < sizeof(struct btf_type))
-			return false;
+			return -EINVAL;
 		tail = type_tail(at);
 		if (tail < 0)
-			return false;
+			return -EINVAL;
 		if (t->type)
 			t->type[t->nr] = at;
 		t->nr++;
 		at += sizeof(struct btf_type) + tail;
 	}
-	return at == end;
+	return at == end ? 0 : -EINVAL;
 }
 
-/* A file of sysfs as a whole: *@size bytes, or NULL. */
+/* A file of sysfs as a whole: *@size bytes, or an error. */
 static void * __init file_read(const char *path, size_t *size)
 {
 	struct file *file = filp_open(path, O_RDONLY, 0);
-	void *data = NULL;
+	void *data = ERR_PTR(-EINVAL);
+	ssize_t got = 1;
 	loff_t pos = 0;
 
 	if (IS_ERR(file))
-		return NULL;
+		return ERR_CAST(file);
 	*size = i_size_read(file_inode(file));
 	if (*size && *size <= INT_MAX)
-		data = vmalloc(*size);
+		data = vmalloc(*size) ?: ERR_PTR(-ENOMEM);
 	/* sysfs gives a page at a time */
-	while (data && pos < *size) {
-		if (kernel_read(file, data + pos, *size - pos, &pos) > 0)
-			continue;
+	while (!IS_ERR(data) && pos < *size && got > 0)
+		got = kernel_read(file, data + pos, *size - pos, &pos);
+	if (got <= 0) {
 		vfree(data);
-		data = NULL;
+		data = ERR_PTR(got ?: -EIO);
 	}
 	filp_close(file, NULL);
 	return data;
 }
 
-static bool __init types_read(struct types *t, int nr, const char *path)
+static int __init types_read(struct types *t, int nr, const char *path)
 {
 	struct btf_header *head;
 	size_t size = 0;
 
 	head = file_read(path, &size);
+	if (IS_ERR(head))
+		return PTR_ERR(head);
 	t->file[nr] = head;
-	if (!head || size < sizeof(*head) || head->magic != BTF_MAGIC ||
+	if (size < sizeof(*head) || head->magic != BTF_MAGIC ||
 	    (u64)head->hdr_len + head->type_off + head->type_len > size ||
 	    (u64)head->hdr_len + head->str_off + head->str_len > size ||
 	    !head->str_len)
-		return false;
+		return -EINVAL;
 	t->strings[nr] = t->file[nr] + head->hdr_len + head->str_off;
 	t->length[nr] = head->str_len;
-	return !t->strings[nr][head->str_len - 1];
+	return t->strings[nr][head->str_len - 1] ? -EINVAL : 0;
 }
 
-static bool __init types_load(struct types *t)
+static int __init types_load(struct types *t)
 {
-	int pass;
+	int err, pass;
 
-	if (!types_read(t, 0, "/sys/kernel/btf/vmlinux"))
-		return false;
-	if (IS_MODULE(CONFIG_BLK_DEV_MD) &&
-	    !types_read(t, 1, "/sys/kernel/btf/md_mod"))
-		return false;
+	err = types_read(t, 0, "/sys/kernel/btf/vmlinux");
+	if (!err && IS_MODULE(CONFIG_BLK_DEV_MD))
+		err = types_read(t, 1, "/sys/kernel/btf/md_mod");
 	/* the number 0 is void */
-	for (pass = 0; pass < 2; pass++) {
+	for (pass = 0; !err && pass < 2; pass++) {
 		t->nr = 1;
-		if (!types_number(t, 0) || (t->file[1] && !types_number(t, 1)))
-			return false;
-		if (!t->type)
+		err = types_number(t, 0);
+		if (!err && t->file[1])
+			err = types_number(t, 1);
+		if (!err && !t->type) {
 			t->type = kvcalloc(t->nr, sizeof(*t->type), GFP_KERNEL);
-		if (!t->type)
-			return false;
+			err = t->type ? 0 : -ENOMEM;
+		}
 	}
-	return true;
+	return err;
 }
 
 /* A type without aliases and qualifiers; NULL is void. */
@@ -293,6 +300,11 @@ static u32 __init sum_type(const struct types *t, u32 sum,
 		else
 			sum = sum_words(sum, m->offset, 0);
 		sum = sum_words(sum, kind, type_size(of));
+		if (kind == BTF_KIND_ARRAY) {
+			of = type_plain(t, ((const struct btf_array *)(of + 1))->type);
+			kind = type_kind(of);
+			sum = sum_words(sum, kind, type_size(of));
+		}
 		if ((kind == BTF_KIND_STRUCT || kind == BTF_KIND_UNION) &&
 		    depth < DEPTH_MAX)
 			sum = sum_type(t, sum, of, depth + 1);
@@ -326,13 +338,13 @@ static bool __init layout_found(const struct types *t,
 bool __init layout_same(void)
 {
 	struct types types = {};
-	bool same = true;
+	int err = types_load(&types);
+	bool same = !err;
 	int i;
 
-	if (!types_load(&types)) {
-		pr_err("md-raid1: this kernel does not tell in /sys/kernel/btf how md is laid out, so it may be another one than this was made for\n");
-		same = false;
-	}
+	if (err)
+		pr_err("md-raid1: cannot read in /sys/kernel/btf how this kernel's md is laid out, and if it was made for it: error %d\n",
+		       err);
 	for (i = 0; same && i < ARRAY_SIZE(layout_sums); i++) {
 		same = layout_found(&types, &layout_sums[i]);
 		if (!same)
