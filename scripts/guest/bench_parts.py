@@ -3,6 +3,7 @@
 A part has arrays and rows; a cell is what was measured of a row on an array.
 Arrays are named IMPLEMENTATION-VARIANT, but for "bare", one member without md.
 """
+import os
 import time
 
 import bench_devices as dev
@@ -303,8 +304,31 @@ def sizes(part):
             say(f"{impl:9} {key:4} {cell}")
 
 
+def cpus(part):
+    """as many as the machine has: what a request costs all of them together
+
+    They take turns under emulation, and time is the sum of what they do. So with
+    loads that keep one of them busy at any time, it is what requests cost.
+    """
+    count = os.cpu_count()
+    variants = {f"{bitmap}/{count}": bitmap for bitmap in ("none", "64k")}
+    part.plan_rows(variants, [r for r in HOT + COLD + READS if r.key in CPU_ROWS], bare=False)
+    members = [member(0), member(1)]
+    for impl in part.loaded():
+        for variant, bitmap in variants.items():
+            name = f"{impl}-{variant}"
+            if name not in part.arrays:
+                continue
+            dev.create(members, BITMAPS[bitmap])
+            part.array(name, members, warm=bitmap != "none")
+            dev.stop(members)
+            for cell in part.cells[name].values():
+                cell["instructions"] = round(1e9 / cell["iops"], 1)
+
+
+CPU_ROWS = ("hot-8x4", "cold-32x1", "read-8x4")
 PARTS = {"paths": paths, "degraded": degraded, "recovery": recovery, "reads": reads,
-         "sync": sync, "growth": growth, "sizes": sizes}
+         "sync": sync, "growth": growth, "sizes": sizes, "cpus": cpus}
 
 
 def play(name, only, rounds):

@@ -9,11 +9,18 @@ TITLES = {
     "sync": "Copying, as fast as it goes",
     "growth": "By the number of members, chunks of 64 KiB",
     "sizes": "Assembly of a clean array, by its size",
+    "cpus": "By the number of processors, which take turns: instructions of all of them",
 }
 
 
 def ratio(a, b):
     return f"{a / b:.2f}" if a and b else "-"
+
+
+def no_bitmap(array):
+    """the same, without one"""
+    name, slash, cpus = array.partition("/")
+    return f"{name.rpartition('-')[0]}-none{slash}{cpus}"
 
 
 def number(n, unit=1):
@@ -72,7 +79,7 @@ def slower(name, part):
         for key, cell in cells[array].items():
             rate = "iops" if "iops" in cell else "mib_per_s"
             stock = cells.get(array.replace("md-raid1", "stock"), {}).get(key, {}).get(rate)
-            none = cells.get("md-raid1-none", {}).get(key, {}).get(rate)
+            none = cells.get(no_bitmap(array), {}).get(key, {}).get(rate)
             if rate not in cell:
                 continue
             # fio counts whole milliseconds
@@ -102,7 +109,7 @@ def tables(parts):
                     f"{cell['recovered'] / 1000:.1f} MB/s beside {key}"
                     for key, cell in cells.items()))
     print(f"""
-IOPS are medians in virtual time: 1 CPU, 1 ns for each instruction (so a cache
+IOPS are medians in virtual time: 1 CPU (but for the last part), 1 ns for each instruction (so a cache
 miss costs nothing), and members that take {LATENCY // 1000} us for any request. Bare is one
 member without md. Load: queue depth, or threads x depth of each. Of none: beside
 the same implementation without a bitmap. p99: of 100 requests, 99 take no longer
