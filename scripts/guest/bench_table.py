@@ -53,8 +53,7 @@ def iops_table(part, limits):
                 continue
             print(line.format(
                 about, load, variant, number(limits.get(key, {}).get("iops")), number(s), number(o),
-                ratio(o, s), *(ratio(cell(a, key), cell(f"{i}-none", key))
-                               for i, a in zip(IMPLEMENTATIONS, both)),
+                ratio(o, s), *(ratio(cell(a, key), cell(no_bitmap(a), key)) for a in both),
                 *(number(cell(a, key, "p99"), 1000) for a in both),
                 *(number(cell(a, key, "instructions"), 1000) for a in both),
                 *(meta(a, key) for a in both)))
