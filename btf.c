@@ -46,7 +46,7 @@ struct layout_sum {
 };
 
 #if !__has_include("layout-sums.h")
-#error Start with make, not with the Makefile of the kernel: it compares md's structures first.
+#error Start with make, which compares the structures of md, not with Kbuild alone.
 #endif
 
 static const struct layout_sum layout_sums[] __initconst = {
