@@ -45,10 +45,7 @@ struct layout_sum {
 	u32		sum;
 };
 
-#if !__has_include("layout-sums.h")
-#error Start with make, which compares the structures of md, not with Kbuild alone.
-#endif
-
+/* made by scripts/check-layout, when it is started by "make", not by kbuild alone */
 static const struct layout_sum layout_sums[] __initconst = {
 #include "layout-sums.h"
 };
