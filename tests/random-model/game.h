@@ -41,6 +41,14 @@ static inline void set_or(struct set *s, const struct set *other)
 		s->w[i] |= other->w[i];
 }
 
+static inline void set_sub(struct set *s, const struct set *other)
+{
+	unsigned int i;
+
+	for (i = 0; i < BLOCKS_MAX / 64; i++)
+		s->w[i] &= ~other->w[i];
+}
+
 static inline unsigned int set_size(const struct set *s)
 {
 	unsigned int i, n = 0;
@@ -175,6 +183,7 @@ void block_fill(uint64_t *buf, unsigned int nr, uint32_t version);
 void look(void);
 unsigned int in_sync(void);
 void returned(struct member *m);
+bool own_bits(struct disk *disk, struct set *s);
 void interrupted(void);
 void release(void);
 void calm(void);

@@ -247,6 +247,23 @@ static void lacking(const struct member *m, struct set *s)
 			set_add(s, i, 1);
 }
 
+/* Add what a disk's own copy of the bitmap says; false if that is an old one. */
+bool own_bits(struct disk *disk, struct set *s)
+{
+	unsigned int i, per_chunk = g->a->chunk / BLOCK;
+	struct set chunks;
+	union super super;
+
+	if (!array_super(g->a, disk, &super) ||
+	    read_bits_events(g->a, disk) < super.sb.events)
+		return false;
+	read_bits(g->a, disk, chunks.w);
+	for (i = 0; i < blocks(); i++)
+		if (set_has(&chunks, i / per_chunk))
+			set_add(s, i, 1);
+	return true;
+}
+
 /* What md/bitmap/members says that a member lacks, in bytes; -1: nothing. */
 static long long said_of(const uint8_t *uuid)
 {
@@ -310,7 +327,7 @@ static void verify_map(const struct member *m, const struct map *map,
 static void verify_absent(struct member *m, const struct set *chunks,
 			  const struct map *map, int maps)
 {
-	struct set lacks;
+	struct set lacks, own = {};
 	long long said;
 	union super s;
 
@@ -320,6 +337,12 @@ static void verify_absent(struct member *m, const struct set *chunks,
 	if (!map)
 		return;
 	lacking(m, &lacks);
+	/* what only it may know of, it is asked for when it returns */
+	if (!map_named(map) || m->witness) {
+		if (!own_bits(m->disk, &own))
+			return;
+		set_sub(&lacks, &own);
+	}
 	verify_map(m, map, chunks, &lacks);
 	if (!map_named(map))
 		return;

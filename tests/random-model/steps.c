@@ -526,23 +526,6 @@ static void step_remove(void)
 
 /* ---------------------------------------------------------------- returning */
 
-/* Add what a disk's own copy of the bitmap says; false if that is an old one. */
-static bool own_bits(struct disk *disk, struct set *s)
-{
-	unsigned int i, per_chunk = g->a->chunk / BLOCK;
-	struct set chunks;
-	union super super;
-
-	if (!array_super(g->a, disk, &super) ||
-	    read_bits_events(g->a, disk) < super.sb.events)
-		return false;
-	read_bits(g->a, disk, chunks.w);
-	for (i = 0; i < blocks(); i++)
-		if (set_has(&chunks, i / per_chunk))
-			set_add(s, i, 1);
-	return true;
-}
-
 /*
  * When it was last in the array, was it there with one who is in sync now? Nobody
  * else gets a map that has no name.
