@@ -23,7 +23,7 @@ for headers in /usr/src/linux-headers-*-cloud-amd64; do
 done
 
 # And a complaint of each is noticed.
-echo 'int nobody_declares_this;' >>raid1.c
+echo 'int nobody_declares_this; int nor_this(void) { return 0; }' >>raid1.c
 printf '\n \n' >>bitmap.c
 # shellcheck disable=SC2016
 echo 'echo $nobody' >>tests/lib.sh
