@@ -38,9 +38,9 @@
  *   NEED says that the chunk has to be copied, SYNC that this has begun. Either
  *   keeps it from becoming IDLE.
  *
- *   AHEAD marks a hot chunk half way through those whose bits a stream of writes
- *   has set in advance. These are hot though nothing was written there yet; the
- *   write that set them answers for them like for its own.
+ *   AHEAD marks a hot chunk near the end of those whose bits a stream of writes
+ *   has set in advance. These are hot though nothing was written there yet; a
+ *   struct intent_ahead answers for them, as a request does for its own.
  *
  * How the engine knows that no write is under way without counting them: each
  * request is a reader of r1_conf.srcu from before it looks at the state until
@@ -72,7 +72,8 @@
 #define AHEAD	0x40	/* a stream that gets here has more bits set in advance */
 
 /* How much of a stream's future has its bits set, once it is how long. */
-#define AHEAD_SECTORS	(16UL << 11)
+#define AHEAD_SECTORS	(32UL << 11)
+#define AHEAD_CHUNKS	4096U
 #define AHEAD_BEGIN	(1UL << 11)
 
 /* Writes that set bits may have to wait for so many others to be cleared. */
@@ -149,7 +150,7 @@ static bool chunk_enter(struct intent *bm, unsigned long chunk)
 		if ((old & (HOT | AHEAD)) == HOT)
 			return true;
 	} while (!try_cmpxchg(state, &old, (old | HOT) & ~(IDLE | AHEAD)));
-	return !(old & AHEAD);
+	return true;
 }
 
 /* Set a chunk's bit in the image, to be written with the next commit. */
@@ -166,7 +167,7 @@ static void chunk_set(struct intent *bm, unsigned long chunk, u8 also)
 	}
 	if (!(READ_ONCE(*state) & SAFE))
 		set_bit(PAGE_COMMIT, &page->flags);
-	state_change(state, IDLE, SET | also, 0);
+	state_change(state, IDLE | AHEAD, SET | also, 0);
 	spin_unlock(&page->lock);
 }
 
@@ -187,26 +188,34 @@ static unsigned int chunks_behind(struct intent *bm, unsigned long chunk,
 /*
  * Each write of a stream would have to wait for a commit. So as many chunks as
  * were written before it are set behind it, as if the write went there as well.
- * Half way through, a write has the next ones set; those that come after it need
- * not wait any more. Returns how many.
+ * Near their end, a write has the next ones set, and waits for nothing. If the
+ * memory is lacking, there will be another one that has to wait.
  */
-static unsigned int chunks_ahead(struct intent *bm, unsigned long first,
-				 unsigned long last)
+static struct intent_ahead *chunks_ahead(struct intent *bm, unsigned long first,
+					 unsigned long last)
 {
 	unsigned int most = min(AHEAD_SECTORS >> bm->chunk_shift,
 				bm->chunks - 1 - last);
-	unsigned int nr, ahead;
+	struct intent_ahead *ahead;
+	unsigned int nr, run;
 
 	/* without maps, bits may have to stay for long */
 	if (!bm->maps || !most)
-		return 0;
-	ahead = chunks_behind(bm, first, most);
-	if (ahead < 2 || ahead < AHEAD_BEGIN >> bm->chunk_shift)
-		return 0;
-	for (nr = 1; nr <= ahead; nr++)
+		return NULL;
+	run = chunks_behind(bm, first, min(most, AHEAD_CHUNKS));
+	if (run < 2 || run < AHEAD_BEGIN >> bm->chunk_shift)
+		return NULL;
+	ahead = kmalloc(sizeof(*ahead), GFP_NOWAIT | __GFP_NOWARN);
+	if (!ahead)
+		return NULL;
+	percpu_ref_get(&bm->mddev->active_io);
+	ahead->srcu_idx = r1_reader_begin(bm->conf);
+	ahead->first = last + 1;
+	ahead->last = last + run;
+	for (nr = 1; nr <= run; nr++)
 		if (!chunk_enter(bm, last + nr))
 			chunk_set(bm, last + nr, HOT);
-	state_change(&bm->state[last + (ahead + 1) / 2], 0, AHEAD, 0);
+	state_change(&bm->state[last + run - run / 4], 0, AHEAD, 0);
 	return ahead;
 }
 
@@ -233,12 +242,15 @@ bool intent_begin(struct intent *bm, struct r1_io *io)
 {
 	unsigned long first = chunk_of(bm, io->sector);
 	unsigned long last = chunk_of(bm, io->sector + io->sectors - 1);
-	unsigned long chunk;
+	struct intent_ahead *ahead = NULL;
 	bool ready = true, lead = false;
+	unsigned long chunk;
 
 	for (chunk = first; chunk <= last; chunk++) {
 		u8 was = READ_ONCE(bm->state[chunk]);
 
+		if (was & AHEAD)
+			lead = true;
 		if (chunk_enter(bm, chunk))
 			continue;
 		if (!chunk_awaited(was))
@@ -247,9 +259,15 @@ bool intent_begin(struct intent *bm, struct r1_io *io)
 		ready = false;
 	}
 	if (lead)
-		io->ahead = chunks_ahead(bm, first, last);
+		ahead = chunks_ahead(bm, first, last);
 	if (bm->maps)
 		maps_written(bm, io->sector, io->sectors);
+	if (ahead) {
+		llist_add(&ahead->node, &bm->ahead);
+		/* a write that waits has both committed together */
+		if (ready)
+			queue_work(bm->commit_wq, &bm->commit);
+	}
 	return ready;
 }
 
@@ -346,13 +364,10 @@ static int __must_check intent_write_metadata(struct intent *bm)
 	return err;
 }
 
-static void chunks_safe(struct intent *bm, const struct r1_io *io)
+static void chunks_safe(struct intent *bm, unsigned long first, unsigned long last)
 {
-	unsigned long chunk = chunk_of(bm, io->sector);
-	unsigned long last = chunk_of(bm, io->sector + io->sectors - 1);
-
-	for (; chunk <= last + io->ahead; chunk++)
-		state_change(&bm->state[chunk], 0, SAFE, SAFE);
+	for (; first <= last; first++)
+		state_change(&bm->state[first], 0, SAFE, SAFE);
 }
 
 /**
@@ -381,7 +396,8 @@ static void intent_arm(struct intent *bm)
 static void intent_commit(struct work_struct *work)
 {
 	struct intent *bm = container_of(work, struct intent, commit);
-	struct llist_node *list;
+	struct llist_node *list, *ahead_list;
+	struct intent_ahead *ahead, *more;
 	struct r1_io *io, *next;
 	struct blk_plug plug;
 	int err;
@@ -389,10 +405,14 @@ static void intent_commit(struct work_struct *work)
 	/* who is about to write on this CPU may share the commit, if he comes first */
 	schedule();
 	list = llist_del_all(&bm->waiting);
+	ahead_list = llist_del_all(&bm->ahead);
+	if (!list && !ahead_list)
+		return;
 	err = intent_write_all_marked(bm);
 	if (err)
-		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change, write refused\n",
-				   mdname(bm->mddev));
+		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change%s\n",
+				   mdname(bm->mddev),
+				   list ? ", write refused" : "");
 
 	blk_start_plug(&plug);
 	llist_for_each_entry_safe(io, next, llist_reverse_order(list), node) {
@@ -400,10 +420,18 @@ static void intent_commit(struct work_struct *work)
 			r1_io_fail(io);
 			continue;
 		}
-		chunks_safe(bm, io);
+		chunks_safe(bm, chunk_of(bm, io->sector),
+			    chunk_of(bm, io->sector + io->sectors - 1));
 		r1_io_submit(io);
 	}
 	blk_finish_plug(&plug);
+	llist_for_each_entry_safe(ahead, more, ahead_list, node) {
+		if (!err)
+			chunks_safe(bm, ahead->first, ahead->last);
+		r1_reader_end(bm->conf, ahead->srcu_idx);
+		percpu_ref_put(&bm->mddev->active_io);
+		kfree(ahead);
+	}
 	intent_arm(bm);
 }
 
@@ -834,8 +862,10 @@ static void intent_adopt(struct intent *bm)
 	}
 }
 
-static int batch_alloc(struct intent_batch *batch, unsigned int nr)
+static int batch_alloc(struct intent_batch *batch, struct r1_conf *conf,
+		       unsigned int nr)
 {
+	batch->conf = conf;
 	init_completion(&batch->done);
 	batch->wr = kvcalloc(nr, sizeof(*batch->wr), GFP_KERNEL);
 	return batch->wr ? 0 : -ENOMEM;
@@ -883,6 +913,7 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	mutex_init(&bm->io_mutex);
 	mutex_init(&bm->tick_mutex);
 	init_llist_head(&bm->waiting);
+	init_llist_head(&bm->ahead);
 	INIT_WORK(&bm->commit, intent_commit);
 	INIT_DELAYED_WORK(&bm->tick, intent_tick);
 
@@ -900,8 +931,8 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	}
 	if (!bm->state || !bm->image || !bm->page || !bm->wq ||
 	    !bm->commit_wq || !staged ||
-	    batch_alloc(&bm->writes, conf->raid_disks * INTENT_BATCH) ||
-	    batch_alloc(&bm->flushes, conf->raid_disks)) {
+	    batch_alloc(&bm->writes, conf, conf->raid_disks * INTENT_BATCH) ||
+	    batch_alloc(&bm->flushes, conf, conf->raid_disks)) {
 		intent_free(bm);
 		return NULL;
 	}
@@ -1089,7 +1120,8 @@ void intent_destroy(struct mddev *mddev)
 		return;
 	bm->conf->intent = NULL;
 	intent_publish(mddev, NULL);
-	cancel_work_sync(&bm->commit);
+	/* bits may be on their way that were set in advance */
+	flush_work(&bm->commit);
 	disable_delayed_work_sync(&bm->tick);
 	intent_free(bm);
 }

@@ -90,6 +90,7 @@ struct intent_write {
 
 /**
  * struct intent_batch - writes or flushes that go to all members together
+ * @conf:	the array; it may have another personality by now
  * @wr:		room for all of them, so that nothing is allocated on the way
  * @target:	the members, held
  * @targets:	how many
@@ -99,6 +100,7 @@ struct intent_write {
  * @failed:	one failed on a member that could not be made Faulty
  */
 struct intent_batch {
+	struct r1_conf		*conf;
 	struct intent_write	*wr;
 	struct md_rdev		*target[RAID1_MAX_SLOTS];
 	unsigned int		targets;
@@ -106,6 +108,21 @@ struct intent_batch {
 	atomic_t		inflight;
 	struct completion	done;
 	bool			failed;
+};
+
+/**
+ * struct intent_ahead - chunks whose bits a stream of writes has set in advance
+ * @node:	on intent.ahead
+ * @first:	of the chunks
+ * @last:	of the chunks
+ * @srcu_idx:	from r1_reader_begin(), until the chunks are safe; as for a
+ *		request, mddev->active_io is held as well
+ */
+struct intent_ahead {
+	struct llist_node	node;
+	unsigned long		first;
+	unsigned long		last;
+	int			srcu_idx;
 };
 
 /**
@@ -127,7 +144,8 @@ struct intent_batch {
  * @writes:	writes of the bitmap; under @io_mutex
  * @flushes:	flushes of the members before bits are cleared; @tick_mutex
  * @waiting:	requests that wait for a commit
- * @commit:	writes the bits that @waiting needs
+ * @ahead:	chunks that are to be safe with the next commit, though nobody waits
+ * @commit:	writes the bits that @waiting and @ahead need
  * @tick:	ages and clears bits
  * @tick_mutex:	one aging pass at a time
  * @wq:		for @tick
@@ -158,6 +176,7 @@ struct intent {
 	struct intent_batch	writes;
 	struct intent_batch	flushes;
 	struct llist_head	waiting;
+	struct llist_head	ahead;
 	struct work_struct	commit;
 	struct delayed_work	tick;
 	struct mutex		tick_mutex;

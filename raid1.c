@@ -197,7 +197,6 @@ static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
 	io->tried = 0;
 	io->retries = 0;
 	io->nr_legs = 0;
-	io->ahead = 0;
 	if (!request_enter(conf, nowait, &io->srcu_idx)) {
 		mempool_free(io, &conf->io_pool);
 		return NULL;
@@ -1722,13 +1721,15 @@ static void r1_free(struct mddev *mddev, void *priv)
 
 	/* md core has not done so if the start of the array failed */
 	if (compat_engine_ours(mddev)) {
-		if (mddev->bitmap && mddev->pers &&
-		    compat_pers_level(mddev->pers) != 1) {
+		bool taken = mddev->bitmap && mddev->pers &&
+			     compat_pers_level(mddev->pers) != 1;
+
+		intent_destroy(mddev);
+		if (taken) {
 			pr_warn("md-raid1: %s: taken over by %s, the bitmap is dropped\n",
 				mdname(mddev), compat_pers_name(mddev->pers));
 			mddev->bitmap_info.offset = 0;
 		}
-		intent_destroy(mddev);
 	}
 	compat_detach(mddev, &conf->attached);
 	conf_free(conf);

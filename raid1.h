@@ -105,7 +105,6 @@ enum r1_io_flags {
  * @slot:	the slot of a read's leg
  * @retries:	how often the read was sent again
  * @nr_legs:	how many of @leg are in use
- * @ahead:	chunks after a write's own whose bits were set with it
  * @node:	on the list of intents, retries or parked requests
  * @leg:	one for each member of the array
  */
@@ -123,7 +122,6 @@ struct r1_io {
 	u8			slot;
 	u8			retries;
 	u8			nr_legs;
-	unsigned int		ahead;
 	struct llist_node	node;
 	struct r1_leg		leg[];
 };

@@ -511,7 +511,7 @@ static void intent_write_end(struct bio *bio)
 				   "write the bitmap" : "flush the cache",
 				   rdev->bdev,
 				   blk_status_to_errno(bio->bi_status));
-		r1_member_error(mddev->private, rdev);
+		r1_member_error(batch->conf, rdev);
 		if (!test_bit(Faulty, &rdev->flags))
 			WRITE_ONCE(batch->failed, true);
 	}
