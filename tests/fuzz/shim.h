@@ -354,6 +354,19 @@ static inline void srcu_up_read(struct srcu_struct *s, int idx)
 #define poll_state_synchronize_srcu(s, c) ((s)->readers == 0 && (c))
 #define synchronize_srcu_expedited(s) ((void)(s))
 
+struct percpu_ref { int refs; };
+
+static inline void percpu_ref_get(struct percpu_ref *ref)
+{
+	ref->refs++;
+}
+
+static inline void percpu_ref_put(struct percpu_ref *ref)
+{
+	if (--ref->refs < 0)
+		finding("active_io: dropped more often than taken");
+}
+
 struct completion { bool done; };
 #define init_completion(c)	((c)->done = false)
 #define reinit_completion(c)	((c)->done = false)
@@ -411,7 +424,7 @@ struct workqueue_struct { int unused; };
 #define queue_work(wq, w)		((void)(w))
 #define queue_delayed_work(wq, w, t)	((void)(w))
 #define mod_delayed_work(wq, w, t)	((void)(w))
-#define cancel_work_sync(w)		((void)(w))
+#define flush_work(w)			((void)(w))
 #define disable_delayed_work_sync(w)	((void)(w))
 
 #define HZ		250
@@ -543,6 +556,7 @@ struct mddev {
 	struct gendisk		*gendisk;
 	void			*thread;
 	spinlock_t		lock;
+	struct percpu_ref	active_io;
 	void			*bitmap;
 	struct {
 		struct file	*file;
