@@ -15,12 +15,17 @@ fill $md 1
 settle $md "$a"
 want=$(sum $md)
 
-# With each tick, what has been copied is settled.
+# With each tick, what has been copied is settled. slow KIB: no copying goes beyond
+# that, however slow the machine is that is to interrupt it
 slow() {
 	sync_speed 2000 2000
 	pace $md 0.5
+	echo $(($1 * 2)) >/sys/block/md0/md/sync_max
 }
-fast() { sync_speed 100000 1000000; }
+fast() {
+	sync_speed 100000 1000000
+	echo max >/sys/block/md0/md/sync_max
+}
 # moved MEMBER KIB: so much was written to it
 moved() { [ "$(counted "$1")" -ge "$2" ]; }
 # How much may be copied again after an interruption, KiB
@@ -29,7 +34,7 @@ again=$((8 * 1024))
 for how in fail remove stop crash; do
 	note "first recovery, interrupted by $how"
 	blkdiscard -f "$c" 2>/dev/null
-	slow
+	slow $((size * 3 / 4))
 	count "$c"
 	quiet $md --add "$c"
 	wait_for 60 moved "$c" $((size / 2))
@@ -87,7 +92,7 @@ want=$(sum $md)
 assert_eq "$(lacks $md "$c")" $((16 << 20)) "cost, bytes"
 count "$c"
 for at in 5 10; do
-	slow
+	slow $(((at + 8) * 1024))
 	quiet $md --re-add "$c"
 	wait_for 60 moved "$c" $((at * 1024))
 	quiet $md --fail "$c" --remove "$c"
