@@ -168,6 +168,7 @@ quiet /dev/md0 --fail "$b" --remove "$b"
 fill /dev/md0 7 0 16384
 want=$(sum /dev/md0)
 sync_speed 2000 2000
+md_attr /dev/md0 sync_max 16384
 quiet /dev/md0 --re-add "$b"
 moving() {
 	local at
@@ -179,6 +180,7 @@ echo 0.1 >$bm/time_base
 quiet /dev/md0 --fail "$b" --remove "$b"
 sleep 1
 sync_speed 100000 1000000
+md_attr /dev/md0 sync_max max
 before=$(bytes_written "$b")
 quiet /dev/md0 --re-add "$b"
 wait_letters /dev/md0 UU

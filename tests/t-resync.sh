@@ -72,6 +72,7 @@ fill /dev/md0 4 0 8192
 want=$(sum /dev/md0)
 mdadm --quiet /dev/md0 --fail "$b" --remove "$b"
 sync_speed $slow $slow
+md_attr /dev/md0 sync_max $(($(sectors /dev/md0) / 2))
 mdadm --quiet /dev/md0 --add "$c"
 moving() {
 	local at
@@ -88,6 +89,7 @@ rdev_attr /dev/md0 "$a" state writemostly
 assert_eq "$(sum /dev/md0)" "$want" "content of a half-recovered array"
 rdev_attr /dev/md0 "$a" state -writemostly
 fast
+md_attr /dev/md0 sync_max max
 before=$(bytes_written "$c")
 md_attr /dev/md0 sync_action idle
 wait_letters /dev/md0 UU
