@@ -262,7 +262,11 @@ again() {
 	case $1 in
 	all) use="$in_sync $part $absent" ;;
 	some) use="$in_sync $part $spare" ;;
-	one) use=${fresh%% *} ;;
+	one)
+		use=${fresh%% *}
+		# Stock alone does not keep what its bitmap says for the others.
+		[ "$impl" = ours ] || [ "$resyncs" = 0 ] || use=$in_sync
+		;;
 	esac
 	for n in 0 1 2; do blockdev --flushbufs "${loop[n]}"; done
 	for n in $use; do dev+=("${loop[n]}"); done

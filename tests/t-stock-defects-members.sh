@@ -153,6 +153,26 @@ case_write_versus_recovery() {
 		differ "${thawed[0]}" "${thawed[1]}"
 }
 
+# A crash: $b has not got a write that $a has. The array starts with $a alone, and $b
+# comes back.
+case_alone() {
+	a=$(member_loop a 12M)
+	b=$(member_loop b 12M)
+	create --bitmap=internal --bitmap-chunk=64K -n 2 "$a" "$b"
+	put $md 1 8192 64
+	bits_settle "$a"
+	put $md 2 8192 64
+	freeze a b
+	keystream 1 65536 | dd of="$T/b.ice" bs=1k seek=$((8192 + $(data_offset "$b") / 2)) \
+		conv=notrunc status=none iflag=fullblock
+	thaw $md a
+	thawed+=("$(losetup --show -f "$T/b.ice")")
+	back "${thawed[1]}"
+	wait_letters $md UU
+	wait_idle $md
+	verdict "after a crash it was not copied to who came later" differ "${thawed[@]}"
+}
+
 case_bits_stay() {
 	loops_abc a b
 	out "$b"
@@ -368,7 +388,7 @@ case_not_redundant() {
 }
 only_one_had_it() { [ "$letters" = UU ] && lost 3 1024 64; }
 
-play readd_after_spare cache_lost cache_lost_in_recovery vacant_slot read_recovering \
+play readd_after_spare cache_lost cache_lost_in_recovery vacant_slot alone read_recovering \
 	resync_eaten write_versus_recovery bits_stay passing_read_error \
 	kicked_for_nothing check_disables bitmap_refused lost_window bitmap_damaged \
 	bitmap_unreadable stall nowait not_redundant
