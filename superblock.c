@@ -191,6 +191,18 @@ static const char *member_super(struct md_rdev *rdev, struct page *page)
 	return intent_super_check(page_address(page), &ex);
 }
 
+/*
+ * Is @a a newer bitmap superblock than @b? If not by its own event count, then by that
+ * of the member: one that failed its last superblock update may have an older stamp.
+ */
+static bool super_newer(const struct intent_super *a, const struct intent_super *b,
+			u64 a_member, u64 b_member)
+{
+	if (a->events != b->events)
+		return le64_to_cpu(a->events) > le64_to_cpu(b->events);
+	return a_member > b_member;
+}
+
 /**
  * intent_super_load() - find the bitmap superblock of an array
  * @mddev:	the array; reconfig_mutex is held
@@ -210,6 +222,7 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
 	struct page *page;
 	const char *why;
 	int err = -EINVAL;
+	u64 events = 0;
 
 	page = alloc_page(GFP_KERNEL);
 	if (!page)
@@ -227,8 +240,10 @@ int intent_super_load(struct mddev *mddev, struct intent_super *sb)
 				err = -EOPNOTSUPP;
 			continue;
 		}
-		if (err || le64_to_cpu(disk->events) > le64_to_cpu(sb->events))
-			*sb = *disk;
+		if (!err && !super_newer(disk, sb, member_events(rdev), events))
+			continue;
+		*sb = *disk;
+		events = member_events(rdev);
 		err = 0;
 	}
 	put_page(page);

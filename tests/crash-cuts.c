@@ -811,13 +811,18 @@ static bool array_maps(struct array *a)
 	const u8 *stamp = NULL, *h;
 	u64 offset, generation;
 	u32 m, nr, i, blocks;
+	bool last = false;
 
 	if (!a->sealed)
 		return true;
-	for (m = 0; m < head->members && !stamp; m++)
+	/* of equal ones, that of a member with the last superblock */
+	for (m = 0; m < head->members; m++)
 		if (a->look[m].in_sync && a->look[m].bm &&
-		    a->look[m].bm_events == a->bm_events)
+		    a->look[m].bm_events == a->bm_events &&
+		    (!stamp || (a->look[m].events == a->events && !last))) {
 			stamp = a->look[m].bm + 136;
+			last = a->look[m].events == a->events;
+		}
 	if (get32(stamp) != STAMP_MAGIC ||
 	    get32(stamp + 4) != crc32(crc32(~0U, a->look[a->fresh].sb + 16, 16),
 				      stamp + 8, 48))
