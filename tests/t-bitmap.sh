@@ -172,7 +172,9 @@ assert_eq "$(cat $bm/chunksize)" 131072 chunksize
 grep -q "128KB chunk" /proc/mdstat
 sleep 0.5
 mdadm --quiet --grow --bitmap=none /dev/md0
-echo none >$bm/location
+# md core refuses as long as its thread has not looked for something to copy
+no_bitmap() { echo none 2>/dev/null >$bm/location; }
+wait_for 10 no_bitmap
 assert_eq "$(cat $bm/location)" none location
 echo 262144 >$bm/chunksize
 mdadm --quiet --grow --bitmap=internal /dev/md0
