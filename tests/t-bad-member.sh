@@ -162,5 +162,5 @@ note "numbers of members that are not supported"
 mark=$(dmesg_mark)
 # shellcheck disable=SC2046 # 31 words
 assert_fails mdcreate /dev/md2 --bitmap=none --assume-clean -n 33 "$c" "$d" \
-	$(yes missing | head -n 31) 2>/dev/null
+	$(printf 'missing %.0s' {1..31}) 2>/dev/null
 assert_match "$(dmesg_since "$mark")" "not started: the number of members" "log"
