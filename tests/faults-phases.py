@@ -512,6 +512,9 @@ class Play:
         job = Job("mdadm --add", mdadm, "/dev/md0", "--add", who)
         self.over(self.jobs_io(10), 0.2)
         job.end()
+        # mdadm's write may have come just before the end of the fault
+        if not self.served():
+            self.broken = True
 
     def ph_recovery(self):
         who = self.copied_to()
