@@ -141,6 +141,17 @@ bool super_synced(const union super *s)
 	       !(s->sb.feature_map & FEATURE_RECOVERY);
 }
 
+/* Does it count on the one in slot @role? */
+bool super_counts_on(const union super *s, unsigned int role)
+{
+	unsigned int i;
+
+	for (i = 0; i < s->sb.max_dev; i++)
+		if (s->sb.dev_roles[i] == role)
+			return true;
+	return false;
+}
+
 /* The part that is a disk's own. */
 static void super_place(const struct array *a, const struct disk *d,
 			struct mdp_superblock_1 *sb)
@@ -358,17 +369,6 @@ struct candidate {
 	uint64_t	events;
 };
 
-/* Does it count on the one in slot @role? */
-static bool counts_on(const union super *s, unsigned int role)
-{
-	unsigned int i;
-
-	for (i = 0; i < s->sb.max_dev; i++)
-		if (s->sb.dev_roles[i] == role)
-			return true;
-	return false;
-}
-
 /*
  * Which of these disks mdadm would offer to the kernel, in which order: the
  * newest for each slot, unless it holds the newest of all for failed; then the
@@ -398,7 +398,7 @@ static unsigned int assemble_order(const struct array *a, struct disk **disk,
 	for (i = 0; i < a->slots; i++) {
 		if (!best[i])
 			continue;
-		if (best[i] != newest && !counts_on(&best[i]->s, newest->role))
+		if (best[i] != newest && !super_counts_on(&best[i]->s, newest->role))
 			continue;
 		if (!last && best[i]->events == newest->events)
 			last = best[i];

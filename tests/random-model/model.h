@@ -118,6 +118,7 @@ void array_states(const struct array *a, const struct disk *disks,
 bool array_super(const struct array *a, struct disk *d, union super *s);
 unsigned int super_role(const union super *s);
 bool super_synced(const union super *s);
+bool super_counts_on(const union super *s, unsigned int role);
 void compare_with_mdadm(struct disk *disks, struct array *a);
 
 /* ----------------------------------------------------------------- ondisk.c */

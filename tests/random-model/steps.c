@@ -677,6 +677,27 @@ static void widen(struct set *s)
 }
 
 /*
+ * A spare may have got the last superblock, which gives it a slot, when power failed
+ * before anybody else had it. mdadm takes that for the newest word, and leaves out
+ * those who do not count on the spare: nothing would start, whoever's raid1 it is.
+ */
+static void leave_out_herald(const bool *fresh, bool *stale, const union super *s)
+{
+	int newest = -1;
+	unsigned int i;
+
+	for (i = 0; i < MEMBERS; i++)
+		if ((fresh[i] || stale[i]) && super_role(&s[i]) < g->a->slots &&
+		    (newest < 0 || s[i].sb.events > s[newest].sb.events))
+			newest = i;
+	if (newest < 0 || fresh[newest])
+		return;
+	for (i = 0; i < MEMBERS; i++)
+		if (fresh[i] && !super_counts_on(&s[i], super_role(&s[newest])))
+			stale[newest] = false;
+}
+
+/*
  * The array will be started with some of those who were in sync, and maybe with
  * others. But of two that have the same number, mdadm and the kernel would take
  * either, and then fail.
@@ -708,6 +729,9 @@ static void choose_members(bool *fresh, bool *stale)
 			if (i != j && stale[i] && (fresh[j] || stale[j]) &&
 			    s[i].sb.dev_number == s[j].sb.dev_number)
 				stale[i] = false;
+	/* there may be a second one, with the count of those in sync */
+	for (i = 0; i < MEMBERS; i++)
+		leave_out_herald(fresh, stale, s);
 }
 
 static bool map_of_any(const struct map *map, const bool *who)
