@@ -135,3 +135,22 @@ done
 assert_eq "$(md_letters /dev/md0 | tr -d _)" U
 put /dev/md0 11 3000 64
 assert_has /dev/md0 11 3000 64
+
+note "reading ahead, which a suspended disk refuses, is no error of the disk"
+md_stop /dev/md0
+dm_heal x "$b"
+mdcreate /dev/md0 --bitmap=none --assume-clean -n 2 "$x" "$c"
+fill /dev/md0 12
+want=$(sum /dev/md0)
+read_from /dev/md0 "$x"
+blockdev --setra 2048 /dev/md0
+drop_caches
+mark=$(dmesg_mark)
+dmsetup suspend --nolockfs --noflush --noudevsync x
+dd if=/dev/md0 bs=64k status=none | md5sum >"$T/sum" &
+sleep 2
+dmsetup resume --noudevsync x
+wait $!
+assert_eq "$(cut -d' ' -f1 "$T/sum")" "$want" "content"
+assert_eq "$(md_letters /dev/md0)" UU
+if dmesg_since "$mark" | grep "read error"; then fail "an error was counted"; fi
