@@ -659,7 +659,7 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
 		return false;
 	}
 	need = READ_ONCE(bm->state[chunk]) & NEED;
-	while (chunk < end && !(READ_ONCE(bm->state[chunk]) & NEED) == !need) {
+	do {
 		/* a chunk that is entered in the middle is not copied whole */
 		if (need && sector <= chunk_start(bm, chunk))
 			state_change(&bm->state[chunk], IDLE, SYNC, 0);
@@ -667,7 +667,7 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
 		/* one chunk is plenty when there is something to do */
 		if (need && chunk_start(bm, chunk) - sector >= REGION_SECTORS)
 			break;
-	}
+	} while (chunk < end && !(READ_ONCE(bm->state[chunk]) & NEED) == !need);
 	*run = chunk_start(bm, chunk) - sector;
 	return need;
 }

@@ -248,6 +248,9 @@ static void leg_init(struct r1_io *io, struct r1_leg *leg, struct md_rdev *rdev,
 	/* only a bio with integrity data allocates anything, and little */
 	bio_init_clone(rdev->bdev, &leg->bio, io->orig,
 		       GFP_NOIO | __GFP_NOFAIL);
+	if (io->sectors != bio_sectors(io->orig))
+		bio_trim(&leg->bio, io->sector - io->orig->bi_iter.bi_sector,
+			 io->sectors);
 	leg->bio.bi_iter.bi_sector = io->sector + rdev->data_offset;
 	leg->bio.bi_end_io = end;
 	leg->bio.bi_private = leg;
@@ -384,6 +387,16 @@ static int read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
 	       read_choose_from(conf, sector, tried, first, sectors);
 }
 
+/*
+ * Is the error one of the member, and not of the request? Reading ahead is refused
+ * whenever that is easier, and is tried again by whoever needs the data.
+ */
+static bool read_failed(const struct r1_io *io, blk_status_t status)
+{
+	return status && status != BLK_STS_AGAIN && status != BLK_STS_NOTSUPP &&
+	       !(io->orig->bi_opf & REQ_RAHEAD);
+}
+
 static void read_end(struct bio *bio)
 {
 	struct r1_leg *leg = bio->bi_private;
@@ -393,13 +406,17 @@ static void read_end(struct bio *bio)
 
 	bio_uninit(bio);
 	rdev_dec_pending(leg->rdev, conf->mddev);
-	if (status && status != BLK_STS_AGAIN && status != BLK_STS_NOTSUPP) {
+	if (read_failed(io, status)) {
 		leg->status = status;
 		r1_retry(io);
 		return;
 	}
 	if (io->sent && !status)
 		r1_read_timed(conf, io);
+	if (!status && unlikely(r1_read_left(io))) {
+		r1_retry(io);
+		return;
+	}
 	r1_reader_end(conf, io->srcu_idx);
 	io_end(io, status);
 }
@@ -424,6 +441,9 @@ static void read_send(struct r1_io *io, int slot)
  * r1_read_resend() - try a failed read on the members that are left
  * @io:	the read; @io->tried has the slots that failed
  *
+ * If nobody can read all of it, it is read piece by piece: a request for the rest
+ * would wait for an array that is suspended or quiesced, which waits for this one.
+ *
  * Context: may sleep; an SRCU reader, the read half is handed on.
  */
 void r1_read_resend(struct r1_io *io)
@@ -433,10 +453,7 @@ void r1_read_resend(struct r1_io *io)
 	int slot = read_choose(conf, io->sector, io->tried, &sectors);
 
 	if (slot >= 0) {
-		if (sectors < io->sectors) {
-			io->orig = io_split(conf, io->orig, sectors);
-			io->sectors = sectors;
-		}
+		io->sectors = sectors;
 		read_send(io, slot);
 		return;
 	}
@@ -771,9 +788,10 @@ static void request_flush(struct mddev *mddev, struct bio *bio)
  * Whoever is missing when an array starts may have got one update of superblocks
  * more than those that are here. Before the first write they have to be newer than
  * that; and each has to get an update before any gets the next, or one of them
- * might look as new to the others when it is the one that was missing.
+ * might look as new to the others when it is the one that was missing. False if the
+ * last member in sync fails its updates (I9).
  */
-static void updates_apart(struct mddev *mddev, struct r1_conf *conf)
+static bool updates_apart(struct mddev *mddev, struct r1_conf *conf)
 {
 	unsigned int left;
 
@@ -783,8 +801,12 @@ static void updates_apart(struct mddev *mddev, struct r1_conf *conf)
 		md_wakeup_thread(mddev->thread);
 		wait_event(mddev->sb_wait, !test_bit(MD_SB_CHANGE_PENDING,
 						     &mddev->sb_flags));
-		cmpxchg(&conf->apart, left, left - 1);
+		if (!r1_fault_unrecorded(conf))
+			cmpxchg(&conf->apart, left, left - 1);
+		else if (READ_ONCE(conf->sb_failed))
+			return false;
 	}
+	return true;
 }
 
 /* Would a write have to wait for superblocks? md_write_start() cannot be asked. */
@@ -815,8 +837,11 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 		bio = io_split(conf, bio, limit - bio->bi_iter.bi_sector);
 
 	md_write_start(mddev, bio);
-	if (unlikely(READ_ONCE(conf->apart)))
-		updates_apart(mddev, conf);
+	if (unlikely(READ_ONCE(conf->apart)) && !updates_apart(mddev, conf)) {
+		md_write_end(mddev);
+		bio_io_error(bio);
+		return;
+	}
 	foreign = compat_foreign(mddev);
 	if (foreign)
 		compat_foreign_begin(mddev, &bio);
@@ -1663,6 +1688,26 @@ static bool run_needs_resync(struct mddev *mddev, struct r1_conf *conf,
 	return false;
 }
 
+/*
+ * Members that did not get the same superblock update may have lost other things as
+ * well, with their caches: then what was recovered so far is not relied upon.
+ */
+static void run_recoveries(struct mddev *mddev, struct r1_conf *conf)
+{
+	bool apart = false;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		apart |= r1_member_usable(conf->member[slot].rdev) &&
+			 conf->member[slot].found != mddev->events;
+	for (slot = 0; slot < conf->raid_disks && apart; slot++) {
+		struct md_rdev *rdev = conf->member[slot].rdev;
+
+		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
+			rdev->recovery_offset = 0;
+	}
+}
+
 static int r1_run(struct mddev *mddev)
 {
 	struct md_thread *thread;
@@ -1681,6 +1726,7 @@ static int r1_run(struct mddev *mddev)
 		goto out;
 	if (!run_needs_resync(mddev, conf, in_sync))
 		compat_set_resync_offset(mddev, MaxSector);
+	run_recoveries(mddev, conf);
 
 	if (in_sync > 1 && !mddev->bitmap_info.offset &&
 	    intent_members_disagree(mddev)) {

@@ -94,7 +94,7 @@ enum r1_io_flags {
  * struct r1_io - a request on its way through the mirror
  * @conf:	the array
  * @orig:	what the upper layer sent; completed exactly once
- * @sector:	first sector
+ * @sector:	first sector; of a read that goes on piece by piece, that of the piece
  * @sectors:	length; 0 for a bare flush
  * @srcu_idx:	from srcu_down_read() on r1_conf.srcu
  * @pending:	legs under way, plus one while they are being sent
@@ -226,6 +226,12 @@ void r1_write_finish(struct r1_io *io);
 /* resync.c */
 sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 			 int *skipped);
+
+/* Sectors of a read behind the piece that it has got to. */
+static inline unsigned int r1_read_left(const struct r1_io *io)
+{
+	return bio_end_sector(io->orig) - io->sector - io->sectors;
+}
 
 static inline atomic_t *r1_gate(struct r1_conf *conf, sector_t sector)
 {

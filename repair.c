@@ -26,7 +26,7 @@
 
 /**
  * r1_retry() - leave a request to the worker
- * @io:	a read that failed, or a write that is IO_BAD_BLOCKS
+ * @io:	a read that failed or goes on, or a write that is IO_BAD_BLOCKS
  *
  * Context: any.
  */
@@ -151,6 +151,18 @@ static void retry_read(struct r1_io *io)
 	r1_read_resend(io);
 }
 
+/* A piece of a read is there: the next one. */
+static void go_on_reading(struct r1_io *io)
+{
+	unsigned int left = r1_read_left(io);
+
+	io->sector += io->sectors;
+	io->sectors = left;
+	io->tried = 0;
+	io->retries = 0;
+	r1_read_resend(io);
+}
+
 static void finish_bad_blocks(struct r1_io *io)
 {
 	int i;
@@ -176,9 +188,11 @@ void r1_retry_work(struct work_struct *work)
 	struct r1_io *io, *next;
 
 	llist_for_each_entry_safe(io, next, llist_reverse_order(list), node) {
-		if (bio_data_dir(io->orig) == READ)
+		if (bio_data_dir(io->orig) == WRITE)
+			finish_bad_blocks(io);
+		else if (io->leg[0].status)
 			retry_read(io);
 		else
-			finish_bad_blocks(io);
+			go_on_reading(io);
 	}
 }

@@ -7,7 +7,8 @@
  * several at a time, each within one region whose gate is closed meanwhile.
  *
  *			reads			writes to
- *   resync		one member in sync	all others in sync
+ *   resync		one member in sync	all others, also those that are to be
+ *						recovered: what was due is forgotten
  *   recovery		one member in sync	members not in sync: those that have
  *						to get everything, and where the
  *						intents say so all of them, and,
@@ -354,7 +355,20 @@ static u32 slots_read(const struct window *w)
 	return good;
 }
 
-/* Slots that are in sync and can be read at @sector; *run: how far. */
+/* Sectors that an entry of the bad-block log has from @sector on. */
+static unsigned int bad_run(struct md_rdev *rdev, sector_t sector,
+			    unsigned int sectors)
+{
+	sector_t first_bad;
+	compat_bad_len bad_sectors;
+
+	if (!is_badblock(rdev, sector, sectors, &first_bad, &bad_sectors) ||
+	    first_bad > sector)
+		return sectors;
+	return min_t(sector_t, sectors, first_bad + bad_sectors - sector);
+}
+
+/* Slots that are in sync and can be read at @sector; *run: how far that is so. */
 static u32 slots_readable(struct r1_conf *conf, sector_t sector,
 			  unsigned int *run)
 {
@@ -370,10 +384,11 @@ static u32 slots_readable(struct r1_conf *conf, sector_t sector,
 		    !test_bit(In_sync, &rdev->flags))
 			continue;
 		good = r1_good_run(rdev, sector, want);
-		if (!good)
-			continue;
+		if (good)
+			slots |= 1U << slot;
+		else
+			good = bad_run(rdev, sector, want);
 		*run = min(*run, good);
-		slots |= 1U << slot;
 	}
 	return slots;
 }
@@ -491,7 +506,7 @@ static void window_compare(struct window *w)
 	struct r1_sync *sync = w->sync;
 	struct r1_conf *conf = sync->conf;
 	u32 good = slots_read(w), differ = 0;
-	int source = ffs(good) - 1, slot;
+	int source = ffs(good & ~r1_late(conf) ?: good) - 1, slot;
 	unsigned int pos, n, mismatches = 0;
 	struct bio_vec *buf;
 
@@ -506,8 +521,8 @@ static void window_compare(struct window *w)
 		bool same = true;
 
 		n = min_t(unsigned int, BLOCK_SECTORS, w->sectors - pos);
-		for (slot = source + 1; slot < conf->raid_disks; slot++) {
-			if (!(good & 1U << slot) ||
+		for (slot = 0; slot < conf->raid_disks; slot++) {
+			if (slot == source || !(good & 1U << slot) ||
 			    !blocks_differ(buf + block,
 					   w->copy[slot].buf + block, n))
 				continue;
@@ -787,6 +802,26 @@ static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
 	if (sync->mode == SYNC_RESYNC ||
 	    (sync->mode == SYNC_RECOVER && due && unclean))
 		*to |= *from;
+	/* a recovery that comes after it finds nothing due any more */
+	if (sync->mode == SYNC_RESYNC)
+		*to |= recovery_targets(conf, sector, true, len);
+}
+
+/*
+ * md core counts what is checked or repaired, wherever that begins, as progress of the
+ * resync that is due. So there is neither before the resync.
+ */
+static bool resync_goes_first(struct mddev *mddev)
+{
+	if (!test_bit(MD_RECOVERY_SYNC, &mddev->recovery) ||
+	    !test_bit(MD_RECOVERY_REQUESTED, &mddev->recovery) ||
+	    compat_resync_offset(mddev) == MaxSector)
+		return false;
+	pr_warn("md-raid1: %s: neither check nor repair before the resync that is due\n",
+		mdname(mddev));
+	/* even where it was to begin would count */
+	mddev->curr_resync = 0;
+	return true;
 }
 
 /**
@@ -814,6 +849,8 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 		return 0;
 	}
 	if (!sync) {
+		if (resync_goes_first(mddev))
+			return 0;
 		sync = sync_alloc(conf, sector);
 		if (!sync)
 			return 0;

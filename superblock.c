@@ -286,7 +286,7 @@ static void image_or(u8 *image, const u8 *disk, u64 bytes)
 /*
  * The slots, as bits, of members whose copy is as new as the superblocks. One may
  * be newer than the others, if it was alone for a moment; then these may have bits
- * that it has not.
+ * that it has not. None, if they do not agree what a bit stands for: one is damaged.
  */
 static u32 image_sources(struct intent *bm, struct page *buf)
 {
@@ -294,10 +294,17 @@ static u32 image_sources(struct intent *bm, struct page *buf)
 	struct md_rdev *rdev;
 	u32 sources = 0;
 
-	rdev_for_each(rdev, bm->mddev)
-		if (intent_source(rdev) && !member_super(rdev, buf) &&
-		    le64_to_cpu(disk->events) >= bm->mddev->events)
-			sources |= 1U << rdev->raid_disk;
+	rdev_for_each(rdev, bm->mddev) {
+		if (!intent_source(rdev) || member_super(rdev, buf) ||
+		    le64_to_cpu(disk->events) < bm->mddev->events)
+			continue;
+		if (disk->chunksize != bm->super->chunksize) {
+			pr_err("md-raid1: %s: the bitmaps' chunks differ in size, all counts as changed\n",
+			       mdname(bm->mddev));
+			return 0;
+		}
+		sources |= 1U << rdev->raid_disk;
+	}
 	return sources;
 }
 

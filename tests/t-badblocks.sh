@@ -163,3 +163,58 @@ want=$(sum /dev/md0)
 read_from /dev/md0 "$c"
 assert_eq "$(sum /dev/md0)" "$want" "content"
 assert_eq "$(md_check /dev/md0)" 0 mismatch_cnt
+
+note "a resync goes around them as well, and no further"
+md_stop /dev/md0
+mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --assume-clean -n 2 "$a" "$x"
+fill /dev/md0 10
+off=$(data_offset "$a")
+log_add /dev/md0 "$x" 5000 8
+put /dev/md0 11 100 4	# with this, superblocks are updated
+want=$(sum /dev/md0)
+md_stop /dev/md0
+spoil b 4096 2048
+assemble /dev/md0 "$a" "$x"
+assert_eq "$(log_of /dev/md0 "$x")" "5000 8" "the log"
+md_attr /dev/md0 bitmap_set_bits 0-$(($(sectors /dev/md0) / 128 - 1))
+md_attr /dev/md0 sync_action resync
+wait_idle /dev/md0
+assert_eq "$(sum /dev/md0)" "$want" "content"
+# what is in the log is the one thing that nobody has put right
+dd if=/dev/md0 of="$T/block" bs=512 skip=5000 count=8 iflag=direct status=none
+dd if="$T/block" of=/dev/md0 bs=512 seek=5000 oflag=direct conv=notrunc status=none
+assert_eq "$(log_of /dev/md0 "$x")" "" "the log"
+md_stop /dev/md0
+assert_same "$a" "$x"
+
+# One that is read-only does not fail for it, so that this goes on and on.
+note "a read that no member can serve as a whole, beside suspending"
+mdcreate /dev/md0 --bitmap=internal --assume-clean -n 3 "$a" "$x" "$c"
+fill /dev/md0 12
+off=$(data_offset "$a")
+log_add /dev/md0 "$a" 3000 8
+log_add /dev/md0 "$c" 3100 8
+dd if=/dev/zero of=/dev/md0 bs=4k seek=2000 count=1 oflag=direct conv=notrunc status=none
+want=$(sum /dev/md0)
+md_stop /dev/md0
+spoil a 3000 8
+spoil c 3100 8
+assemble /dev/md0 "$a" "$x" "$c"
+assert_eq "$(log_of /dev/md0 "$a") $(log_of /dev/md0 "$c")" "3000 8 3100 8" "the logs"
+mdadm --quiet --readonly /dev/md0
+read_from /dev/md0 "$x"
+dm_flaky x "$b" error_reads
+in_time $((120 * ${SLOW:-1})) bash -c '
+	for i in {1..60}; do
+		dd if=/dev/md0 bs=1M iflag=direct status=none | md5sum
+	done' >"$T/sums" &
+reader=$!
+n=0
+while kill -0 $reader 2>/dev/null; do
+	in_time $((60 * ${SLOW:-1})) bash -c 'echo 0 >/sys/block/md0/md/suspend_lo'
+	n=$((n + 1))
+done
+wait $reader
+note "suspended $n times"
+assert_eq "$(sort -u "$T/sums")" "$want  -" "content"
+assert_eq "$(md_letters /dev/md0)" UUU

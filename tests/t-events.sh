@@ -203,3 +203,54 @@ wait_letters /dev/md0 UU
 wait_idle /dev/md0
 assert_same "$a" "$b"
 assert_eq "$(sum /dev/md0)" "$want" content
+md_stop /dev/md0
+
+# The update that says "clean" has not reached the member that is being recovered, or
+# not the other one, nor has what its cache held of what was recovered so far; or there
+# was none, and a resync has to put that right, which 7.3 has come first.
+for who in m1 m0 both; do
+	note "a recovery after a crash, $who without the last update"
+	blkdiscard -fq "$a"
+	blkdiscard -fq "$b"
+	mdcreate /dev/md0 --bitmap=none --assume-clean -n 2 "$a" missing
+	fill /dev/md0 3
+	md_attr /dev/md0 sync_max 8192
+	quiet /dev/md0 --add "$b"
+	wait_for 30 grep -q '^8192 ' /sys/block/md0/md/sync_completed
+	md_attr /dev/md0 sync_action idle
+	wait_for 20 is_clean
+	md_stop /dev/md0
+	assert_eq "$(edit "$T/m1.img" super recovery_offset)" 8192 "recovered so far"
+	case $who in
+	both) edit "$T/m0.img,$T/m1.img" super resync_offset=0 ;;
+	*) edit "$T/$who.img" super events=$(($(events "$b") - 1)) ;;
+	esac
+	dd if=/dev/zero of="$T/m1.img" bs=512 seek=$(($(data_offset "$b") + 800)) count=8 conv=notrunc status=none
+	quiet --assemble --run /dev/md0 "$a" "$b"
+	md_writable /dev/md0
+	wait_letters /dev/md0 UU
+	wait_idle /dev/md0
+	assert_same "$a" "$b"
+	md_stop /dev/md0
+done
+
+note "a repair of a part is not the resync that is due"
+blkdiscard -fq "$a"
+blkdiscard -fq "$b"
+mdcreate /dev/md0 --bitmap=none --assume-clean -n 2 "$a" "$b"
+fill /dev/md0 4
+wait_for 20 is_clean
+md_stop /dev/md0
+edit "$T/m0.img,$T/m1.img" super resync_offset=0
+dd if=/dev/zero of="$T/m1.img" bs=512 seek=$(($(data_offset "$b") + 800)) count=8 conv=notrunc status=none
+quiet --assemble --run /dev/md0 "$a" "$b"
+md_attr /dev/md0 sync_action frozen
+md_writable /dev/md0
+md_attr /dev/md0 sync_min 8192
+md_attr /dev/md0 sync_action repair
+wait_idle /dev/md0
+md_attr /dev/md0 sync_min 0
+md_attr /dev/md0 sync_action idle
+wait_idle /dev/md0
+assert_same "$a" "$b"
+md_stop /dev/md0

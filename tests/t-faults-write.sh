@@ -231,3 +231,25 @@ wait_letters /dev/md0 UU
 wait_idle /dev/md0
 assert_same "$x" "$y"
 md_stop /dev/md0
+
+# Or whoever was away would look as new as this one, and be believed.
+note "who cannot record that others are away takes no write"
+dm_heal x "$b"
+dm_heal y "$a"
+mdcreate /dev/md0 --bitmap=none --assume-clean --size=8M -n 2 "$x" "$y"
+fill /dev/md0 4
+md_stop /dev/md0
+assemble /dev/md0 "$x"
+modprobe dm-flakey
+printf '0 8 linear %s 0\n8 8 flakey %s 8 0 3600 1 error_writes\n16 %s linear %s 16\n' \
+	"$b" "$b" "$(($(sectors "$b") - 16))" "$b" | dm_table x
+for i in 1 2 3; do
+	assert_fails put /dev/md0 5 1000 64
+done
+dm_heal x "$b"
+put /dev/md0 6 1000 64
+md_stop /dev/md0
+assemble /dev/md0 "$x" "$y"
+[[ $(rdev_state /dev/md0 "$y") != *in_sync* ]] || fail "who was away is back, in sync"
+assert_has /dev/md0 6 1000 64
+md_stop /dev/md0

@@ -187,3 +187,15 @@ wait_letters /dev/md0 UU
 wait_idle /dev/md0
 assert_same "$a" "$b"
 assert_eq "$(sum /dev/md0)" "$want" content
+
+note "flags may be given on the way"
+for flag in --write-mostly --readwrite --failfast --nofailfast; do
+	quiet /dev/md0 --fail "$b" --remove "$b"
+	fill /dev/md0 8 1024 64
+	before=$(bytes_written "$b")
+	quiet /dev/md0 --re-add $flag "$b"
+	wait_letters /dev/md0 UU
+	wait_idle /dev/md0
+	assert_lt $(($(bytes_written "$b") - before)) 2000000 "bytes written to a member with $flag"
+	assert_same "$a" "$b"
+done
