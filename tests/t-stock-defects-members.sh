@@ -153,6 +153,54 @@ case_write_versus_recovery() {
 		differ "${thawed[0]}" "${thawed[1]}"
 }
 
+edit() { "${0%/*}/edit-sb.py" "$@"; }
+# spoil_b: some blocks at its start, behind md's back
+spoil_b() {
+	keystream 7 4096 | dd of="$T/b.img" bs=1k seek=$((400 + $(data_offset "$b") / 2)) \
+		conv=notrunc status=none iflag=fullblock
+}
+
+# $b has got what it has of the recovery, but not the superblocks' last update, and
+# what was in its cache is lost.
+case_half_recovered() {
+	a=$(member_loop a 12M)
+	b=$(member_loop b 12M)
+	create --bitmap=none -n 2 "$a" missing
+	put $md 1 0 4096
+	md_attr $md sync_max 4096
+	mdadm --quiet $md --add "$b"
+	wait_for 30 grep -q '^4096 ' /sys/block/md0/md/sync_completed
+	md_attr $md sync_action idle
+	md_stop $md
+	edit "$T/b.img" super events=$(($(events "$b") - 1))
+	spoil_b
+	assemble $md "$a" "$b"
+	wait_letters $md UU
+	wait_idle $md
+	verdict "the recovery went on behind what was lost" differ "$a" "$b"
+}
+
+# After a crash, somebody has a part checked before the resync.
+case_check_is_resync() {
+	a=$(member_loop a 12M)
+	b=$(member_loop b 12M)
+	create --bitmap=none -n 2 "$a" "$b"
+	put $md 1 0 4096
+	md_stop $md
+	edit "$T/a.img,$T/b.img" super resync_offset=0
+	spoil_b
+	md_assemble --run $md "$a" "$b"
+	md_attr $md sync_action frozen
+	mdadm --quiet --readwrite $md
+	md_attr $md sync_min 8192
+	md_attr $md sync_action check
+	wait_idle $md
+	md_attr $md sync_min 0
+	md_attr $md sync_action idle
+	wait_idle $md
+	verdict "what was before the part that was checked is not resynced" differ "$a" "$b"
+}
+
 # A crash: $b has not got a write that $a has. The array starts with $a alone, and $b
 # comes back.
 case_alone() {
@@ -388,7 +436,8 @@ case_not_redundant() {
 }
 only_one_had_it() { [ "$letters" = UU ] && lost 3 1024 64; }
 
-play readd_after_spare cache_lost cache_lost_in_recovery vacant_slot alone read_recovering \
+play readd_after_spare cache_lost cache_lost_in_recovery vacant_slot alone half_recovered \
+	check_is_resync read_recovering \
 	resync_eaten write_versus_recovery bits_stay passing_read_error \
 	kicked_for_nothing check_disables bitmap_refused lost_window bitmap_damaged \
 	bitmap_unreadable stall nowait not_redundant
