@@ -484,6 +484,7 @@ struct bio {
 #define bdev_logical_block_size(b)	((b)->block)
 #define queue_logical_block_size(q)	((q)->block)
 #define bio_sectors(b)			((b)->bi_iter.bi_size >> 9)
+#define bio_end_sector(b)		((b)->bi_iter.bi_sector + bio_sectors(b))
 #define bio_uninit(b)			((void)(b))
 #define blk_start_plug(p)		((void)(p))
 #define blk_finish_plug(p)		((void)(p))
