@@ -1042,6 +1042,11 @@ int intent_create(struct mddev *mddev)
 	bm->suspect = !intent_fresh(bm) &&
 		      (le64_to_cpu(sb.events) < mddev->events ||
 		       intent_members_disagree(mddev));
+	if (mddev->pers) {
+		/* what no member could read is for a resync, which goes by the bits now */
+		bm->suspect |= bm->conf->lost != MaxSector;
+		r1_events_now(bm->conf);
+	}
 	intent_publish(mddev, bm);
 	return 0;
 }
@@ -1118,8 +1123,10 @@ void intent_destroy(struct mddev *mddev)
 
 	if (!bm)
 		return;
-	bm->conf->intent = NULL;
+	WRITE_ONCE(bm->conf->intent, NULL);
 	intent_publish(mddev, NULL);
+	/* md's thread may look at it at any time */
+	synchronize_srcu_expedited(&bm->conf->srcu);
 	/* bits may be on their way that were set in advance */
 	flush_work(&bm->commit);
 	disable_delayed_work_sync(&bm->tick);

@@ -711,19 +711,6 @@ static bool knew_others(struct intent *bm, const struct mdp_superblock_1 *sb)
 	return false;
 }
 
-/*
- * Had the superblock this checksum? It may have been given flags since, as mdadm does
- * for --re-add --write-mostly: these are in the lowest bits of one of the words that
- * are added up.
- */
-static bool had_csum(const struct mdp_superblock_1 *sb, u32 csum)
-{
-	const u8 may_change = WriteMostly1 | FailFast1;
-	u32 less = le32_to_cpu(sb->sb_csum) - (sb->devflags & may_change);
-
-	return csum - less <= may_change;
-}
-
 enum verdict { BY_MAP, IN_FULL, REFUSED };
 
 static enum verdict judge_named(const struct map *map,
@@ -735,7 +722,7 @@ static enum verdict judge_named(const struct map *map,
 
 	for (i = 0; i < 2; i++)
 		if (events == le64_to_cpu(entry->events[i]) &&
-		    had_csum(sb, le32_to_cpu(entry->csum[i])))
+		    super_csum(sb) == le32_to_cpu(entry->csum[i]))
 			return BY_MAP;
 	/* not the superblock that it had: an old one, or one made elsewhere */
 	return was_in_sync(sb) && events >= le64_to_cpu(entry->events[0]) ?

@@ -41,7 +41,7 @@ struct table_entry {
 	__u8	uuid[16];	/* the member's; zeroes if it is not known */
 	__le64	events[2];	/* known: either count; else: lowest, highest */
 	__le64	left;		/* grows with each departure */
-	__le32	csum[2];	/* of the member's superblock with events[] */
+	__le32	csum[2];	/* of the member's superblock with events[]: super_csum() */
 	__u8	flags;
 	__u8	pad[15];
 };
@@ -94,6 +94,7 @@ bool table_stamp_valid(const struct table_stamp *st, const u8 *array);
 
 struct intent;
 struct md_rdev;
+struct mdp_superblock_1;
 
 /**
  * struct map - what one member lacks
@@ -201,6 +202,7 @@ int __must_check table_write_header(struct intent *bm);
 /* Device UUID, event count and checksum in a member's superblock. */
 const u8 *member_uuid(const struct md_rdev *rdev);
 u64 member_events(const struct md_rdev *rdev);
+u32 super_csum(const struct mdp_superblock_1 *sb);
 u32 member_csum(const struct md_rdev *rdev);
 
 #endif

@@ -1013,6 +1013,15 @@ static void add_replacement_note(struct r1_conf *conf,
 	}
 }
 
+/* The superblock that a member has; no update is under way. */
+static void member_seen(struct r1_member *m, const struct md_rdev *rdev)
+{
+	m->events[0] = member_events(rdev);
+	m->csum[0] = member_csum(rdev);
+	m->events[1] = m->events[0];
+	m->csum[1] = m->csum[0];
+}
+
 /* Put a member into its slot; returns when all requests know of it. */
 static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 {
@@ -1029,10 +1038,7 @@ static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 	rdev->recovery_offset = 0;
 	rdev->raid_disk = slot;
 	spin_lock_irqsave(&conf->lock, flags);
-	m->events[0] = member_events(rdev);
-	m->csum[0] = member_csum(rdev);
-	m->events[1] = m->events[0];
-	m->csum[1] = m->csum[0];
+	member_seen(m, rdev);
 	if (conf->intent && conf->intent->maps)
 		maps_on_disk(conf->intent, rdev, &m->events[1], &m->csum[1]);
 	spin_unlock_irqrestore(&conf->lock, flags);
@@ -1242,6 +1248,27 @@ void r1_events_written(struct r1_conf *conf)
 	spin_unlock_irqrestore(&conf->lock, flags);
 }
 
+/**
+ * r1_events_now() - a running array is about to get an engine
+ * @conf:	the array
+ *
+ * Without one, nobody has asked what md core wrote to the superblocks.
+ *
+ * Context: any; reconfig_mutex is held, so that no update is under way.
+ */
+void r1_events_now(struct r1_conf *conf)
+{
+	unsigned long flags;
+	int slot;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (r1_member_usable(conf->member[slot].rdev))
+			member_seen(&conf->member[slot],
+				    conf->member[slot].rdev);
+	spin_unlock_irqrestore(&conf->lock, flags);
+}
+
 /* No superblock update is under way: who is not Faulty has the last one. */
 static void events_confirm(struct r1_conf *conf)
 {
@@ -1266,6 +1293,13 @@ static void events_confirm(struct r1_conf *conf)
 	mddev_unlock(conf->mddev);
 }
 
+static bool has_maps(const struct r1_conf *conf)
+{
+	const struct intent *bm = READ_ONCE(conf->intent);
+
+	return bm && bm->maps;
+}
+
 /*
  * md core goes on with an interrupted recovery where it was; but what a member
  * lacks may have grown anywhere. And it never takes back that copying had
@@ -1273,13 +1307,16 @@ static void events_confirm(struct r1_conf *conf)
  */
 static void recovery_rewind(struct r1_conf *conf)
 {
-	struct intent *bm = conf->intent;
-	int slot;
+	int slot, idx;
+	bool maps;
 
 	if (test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
 		return;
 	compat_sync_error_forget(conf->mddev);
-	if (!bm || !bm->maps)
+	idx = r1_reader_begin(conf);
+	maps = has_maps(conf);
+	r1_reader_end(conf, idx);
+	if (!maps)
 		return;
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
@@ -1623,10 +1660,7 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 			return run_refuse(mddev, "two members claim the same slot");
 		m->rdev = rdev;
 		m->found = member_events(rdev);
-		m->events[0] = m->found;
-		m->events[1] = m->found;
-		m->csum[0] = member_csum(rdev);
-		m->csum[1] = m->csum[0];
+		member_seen(m, rdev);
 		if (test_bit(FailFast, &rdev->flags))
 			pr_info("md-raid1: %s: failfast of %pg is not supported, its errors are retried as usual\n",
 				mdname(mddev), rdev->bdev);
@@ -1666,35 +1700,14 @@ static int run_limits(struct mddev *mddev)
 	return err ?: queue_limits_set(mddev->gendisk->queue, &lim);
 }
 
-/* With one member in sync there is nothing that could be out of step. */
-static bool run_needs_resync(struct mddev *mddev, struct r1_conf *conf,
-			     int in_sync)
-{
-	int slot;
-
-	if (in_sync > 1)
-		return true;
-	/*
-	 * What a half-recovered member has got so far may have suffered in
-	 * the same crash, and its recovery will go on from there.
-	 */
-	for (slot = 0; slot < conf->raid_disks; slot++) {
-		struct md_rdev *rdev = conf->member[slot].rdev;
-
-		if (r1_member_usable(rdev) && rdev->recovery_offset &&
-		    !test_bit(In_sync, &rdev->flags))
-			return true;
-	}
-	return false;
-}
-
 /*
  * Members that did not get the same superblock update may have lost other things as
- * well, with their caches: then what was recovered so far is not relied upon.
+ * well, with their caches, and what was being written in a crash may be on some of them
+ * only: then what was recovered so far is not relied upon.
  */
 static void run_recoveries(struct mddev *mddev, struct r1_conf *conf)
 {
-	bool apart = false;
+	bool apart = compat_resync_offset(mddev) != MaxSector;
 	int slot;
 
 	for (slot = 0; slot < conf->raid_disks; slot++)
@@ -1724,9 +1737,10 @@ static int r1_run(struct mddev *mddev)
 	err = in_sync < 0 ? in_sync : run_limits(mddev);
 	if (err)
 		goto out;
-	if (!run_needs_resync(mddev, conf, in_sync))
-		compat_set_resync_offset(mddev, MaxSector);
 	run_recoveries(mddev, conf);
+	/* nothing could be out of step with the only one */
+	if (in_sync == 1)
+		compat_set_resync_offset(mddev, MaxSector);
 
 	if (in_sync > 1 && !mddev->bitmap_info.offset &&
 	    intent_members_disagree(mddev)) {

@@ -205,6 +205,7 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors);
 bool r1_fault_unrecorded(struct r1_conf *conf);
 void r1_events_written(struct r1_conf *conf);
+void r1_events_now(struct r1_conf *conf);
 bool r1_is_array(struct mddev *mddev);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);

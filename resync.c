@@ -817,8 +817,9 @@ static bool resync_goes_first(struct mddev *mddev)
 	    !test_bit(MD_RECOVERY_REQUESTED, &mddev->recovery) ||
 	    compat_resync_offset(mddev) == MaxSector)
 		return false;
-	pr_warn("md-raid1: %s: neither check nor repair before the resync that is due\n",
-		mdname(mddev));
+	if (mddev->curr_resync)
+		pr_warn("md-raid1: %s: neither check nor repair before the resync that is due\n",
+			mdname(mddev));
 	/* even where it was to begin would count */
 	mddev->curr_resync = 0;
 	return true;
@@ -842,15 +843,16 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 	struct r1_sync *sync = conf->sync;
 	struct window *w;
 	sector_t len;
+	bool refused = resync_goes_first(mddev);
 	u32 from, to;
 
 	if (sector >= mddev->dev_sectors) {
 		sync_finish(conf);
 		return 0;
 	}
+	if (refused)
+		return 0;
 	if (!sync) {
-		if (resync_goes_first(mddev))
-			return 0;
 		sync = sync_alloc(conf, sector);
 		if (!sync)
 			return 0;

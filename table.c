@@ -144,20 +144,30 @@ u64 member_events(const struct md_rdev *rdev)
 }
 
 /**
- * member_csum() - the checksum of a member's superblock
+ * super_csum() - by which a superblock is known
+ * @sb:	metadata 1.x
+ *
+ * Its checksum, which is a sum of words, less the flags that mdadm may change in one
+ * of them, as with --re-add --write-mostly.
+ */
+u32 super_csum(const struct mdp_superblock_1 *sb)
+{
+	return le32_to_cpu(sb->sb_csum) -
+	       (sb->devflags & (WriteMostly1 | FailFast1));
+}
+
+/**
+ * member_csum() - super_csum() of a member
  * @rdev:	the member
  *
  * Return: as the member has it, or is about to have it
  */
 u32 member_csum(const struct md_rdev *rdev)
 {
-	const struct mdp_superblock_1 *sb;
-
 	if (rdev->mddev->major_version != 1 || rdev->mddev->external ||
 	    !rdev->sb_page)
 		return 0;
-	sb = page_address(rdev->sb_page);
-	return le32_to_cpu(sb->sb_csum);
+	return super_csum(page_address(rdev->sb_page));
 }
 
 /* Where a table could lie on a member, in sectors from its superblock. */

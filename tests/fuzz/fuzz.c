@@ -79,6 +79,10 @@ void r1_events_written(struct r1_conf *conf)
 	conf->events_written = conf->mddev->events;
 }
 
+void r1_events_now(struct r1_conf *conf)
+{
+}
+
 bool r1_fault_unrecorded(struct r1_conf *conf)
 {
 	return false;
@@ -139,8 +143,8 @@ static void array_slot(struct array *a, int m)
 	if (in.config.layout != V0_90) {
 		const struct mdp_superblock_1 *sb = page_address(rdev->sb_page);
 
-		slot->csum[0] = sb->sb_csum;
-		slot->csum[1] = sb->sb_csum;
+		slot->csum[0] = super_csum(sb);
+		slot->csum[1] = super_csum(sb);
 	}
 }
 
@@ -852,7 +856,7 @@ static const struct map *map_for(const struct array *a,
 		known = true;
 		for (i = 0; i < 2; i++)
 			if (e->events[i] == sb->events &&
-			    e->csum[i] == sb->sb_csum)
+			    e->csum[i] == super_csum(sb))
 				return &p->map[nr];
 		break;
 	}
