@@ -234,6 +234,29 @@ for who in m1 m0 both; do
 	md_stop /dev/md0
 done
 
+# Who is in the first slot would be read first, by whoever comes after the next crash.
+note "after a crash, a recovery begins anew"
+blkdiscard -fq "$a"
+blkdiscard -fq "$b"
+mdcreate /dev/md0 --bitmap=none --assume-clean -n 2 missing "$a"
+fill /dev/md0 3
+md_attr /dev/md0 sync_max 8192
+quiet /dev/md0 --add "$b"
+wait_for 30 grep -q '^8192 ' /sys/block/md0/md/sync_completed
+md_attr /dev/md0 sync_action idle
+md_stop /dev/md0
+edit "$T/m0.img,$T/m1.img" super resync_offset=0
+quiet --assemble --run /dev/md0 "$a" "$b"
+md_attr /dev/md0 sync_max 4096
+md_writable /dev/md0
+wait_for 30 grep -q '^4096 ' /sys/block/md0/md/sync_completed
+assert_eq "$(md_letters /dev/md0)" _U
+md_attr /dev/md0 sync_max max
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+assert_same "$a" "$b"
+md_stop /dev/md0
+
 note "a repair of a part is not the resync that is due"
 blkdiscard -fq "$a"
 blkdiscard -fq "$b"

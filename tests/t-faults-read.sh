@@ -154,3 +154,18 @@ wait $!
 assert_eq "$(cut -d' ' -f1 "$T/sum")" "$want" "content"
 assert_eq "$(md_letters /dev/md0)" UU
 if dmesg_since "$mark" | grep "read error"; then fail "an error was counted"; fi
+
+note "what no member could read is not forgotten when a bitmap is added"
+md_stop /dev/md0
+y=$(dm_linear y "$c")
+keystream 5 4096 | dd of="$T/c.img" bs=512 seek=$((2048 + 5000)) conv=notrunc status=none
+dm_bad_reads x "$b" $((2048 + 5000)) 8
+dm_bad_reads y "$c" $((2048 + 5000)) 8
+mdcreate /dev/md0 --bitmap=none --data-offset=1M -n 2 "$x" "$y"
+wait_idle /dev/md0
+dm_heal x "$b"
+dm_heal y "$c"
+mdadm --quiet --grow /dev/md0 --bitmap=internal
+wait_idle /dev/md0
+md_stop /dev/md0
+assert_same "$x" "$y"

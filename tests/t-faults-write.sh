@@ -253,3 +253,26 @@ assemble /dev/md0 "$x" "$y"
 [[ $(rdev_state /dev/md0 "$y") != *in_sync* ]] || fail "who was away is back, in sync"
 assert_has /dev/md0 6 1000 64
 md_stop /dev/md0
+
+note "a member that fails the first write of a new bitmap can return"
+mdcreate /dev/md0 --bitmap=internal --assume-clean --size=8M -n 2 "$x" "$y"
+place=$(md_attr /dev/md0 bitmap/location)
+md_attr /dev/md0 bitmap/location none
+md_attr /dev/md0 safe_mode_delay 0.01
+for i in 1 2 3; do
+	put /dev/md0 $i 1000 64
+	sleep 0.5
+done
+printf '0 16 linear %s 0\n16 8 flakey %s 16 0 3600 1 error_writes\n24 %s linear %s 24\n' \
+	"$b" "$b" "$(($(sectors "$b") - 24))" "$b" | dm_table x
+assert_eq "$place" "+8"
+md_attr /dev/md0 bitmap/location "$place"
+wait_for 20 is_faulty /dev/md0 "$x"
+dm_heal x "$b"
+put /dev/md0 5 2000 64
+wait_for 20 mdadm --quiet /dev/md0 --remove "$x"
+mdadm --quiet /dev/md0 --re-add "$x"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+md_stop /dev/md0
+assert_same "$x" "$y"
