@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: event counts tell old members from new ones, whatever was cut short
-# timeout: 400
+# timeout: 600
 . "${0%/*}/lib.sh"
 
 [ "${IMPL:-ours}" = ours ] || skip "stock shares event counts with old members"
