@@ -791,6 +791,23 @@ bool intent_member_bits(struct intent *bm, struct md_rdev *rdev)
 }
 
 /*
+ * Something is due in addition, and a resync may have passed it already: it begins
+ * anew, and skips what it has done. md's thread sees to that.
+ */
+static void resync_anew(struct r1_conf *conf, sector_t start)
+{
+	struct mddev *mddev = conf->mddev;
+
+	if (!test_bit(MD_RECOVERY_RUNNING, &mddev->recovery) ||
+	    !test_bit(MD_RECOVERY_SYNC, &mddev->recovery))
+		return;
+	WRITE_ONCE(conf->again, min(conf->again, start));
+	if (!test_bit(MD_RECOVERY_REQUESTED, &mddev->recovery))
+		set_bit(MD_RECOVERY_INTR, &mddev->recovery);
+	md_wakeup_thread(mddev->thread);
+}
+
+/*
  * Declare chunks different, as an administrator may wish. What lies beyond the
  * array is ignored. Sleeps; reconfig_mutex is held.
  */
@@ -804,6 +821,8 @@ static int intent_set_bits(struct intent *bm, unsigned long first,
 		return -EINVAL;
 	last = min(last, bm->chunks - 1);
 	for (chunk = first; chunk <= last; chunk++) {
+		/* what a resync has copied so far does not count */
+		state_change(&bm->state[chunk], SYNC, 0, 0);
 		chunk_set(bm, chunk, NEED);
 		maps_chunk_changed(bm, chunk);
 		cond_resched();
@@ -815,6 +834,7 @@ static int intent_set_bits(struct intent *bm, unsigned long first,
 	start = chunk_start(bm, first);
 	if (start < compat_resync_offset(bm->mddev))
 		compat_set_resync_offset(bm->mddev, start);
+	resync_anew(bm->conf, start);
 	return 0;
 }
 

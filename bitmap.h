@@ -79,6 +79,12 @@ enum intent_page_flags {
 
 #define INTENT_BATCH	8	/* pages written at a time */
 
+/*
+ * For memory that an array wants while it runs: superblocks wait for it, writes for
+ * those, and memory may wait for writes. Rather have none.
+ */
+#define INTENT_GFP	(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN)
+
 struct intent_batch;
 
 struct intent_write {

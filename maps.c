@@ -58,7 +58,6 @@
  */
 #include <linux/bitmap.h>
 #include <linux/random.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <linux/raid/md_p.h>
@@ -78,13 +77,9 @@ static unsigned long bits_for(const struct intent *bm, unsigned int shift)
 	return (maps_size(bm) + (1ULL << shift) - 1) >> shift;
 }
 
-static unsigned long *bits_alloc(unsigned long nr)
+static unsigned long *bits_alloc(unsigned long nr, gfp_t gfp)
 {
-	unsigned int noio = memalloc_noio_save();
-	unsigned long *bits = vzalloc(BITS_TO_LONGS(nr) * sizeof(long));
-
-	memalloc_noio_restore(noio);
-	return bits;
+	return __vmalloc(BITS_TO_LONGS(nr) * sizeof(long), gfp | __GFP_ZERO);
 }
 
 static void map_free(struct maps *maps, struct map *map)
@@ -187,10 +182,10 @@ static int maps_layout(struct maps *maps, unsigned int need)
 	return found ? 0 : -ENOSPC;
 }
 
-static int map_alloc(const struct maps *maps, struct map *map)
+static int map_alloc(const struct maps *maps, struct map *map, gfp_t gfp)
 {
-	map->bits = bits_alloc(maps->grains);
-	map->stale = bits_alloc(maps->blocks);
+	map->bits = bits_alloc(maps->grains, gfp);
+	map->stale = bits_alloc(maps->blocks, gfp);
 	if (!map->bits || !map->stale) {
 		vfree(map->bits);
 		vfree(map->stale);
@@ -220,12 +215,12 @@ static int maps_grow(struct maps *maps)
 	struct map *fresh;
 	int nr, err;
 
-	old = kmemdup(maps, sizeof(*maps), GFP_NOIO);
-	fresh = kcalloc(TABLE_ENTRIES, sizeof(*fresh), GFP_NOIO);
+	old = kmemdup(maps, sizeof(*maps), INTENT_GFP);
+	fresh = kcalloc(TABLE_ENTRIES, sizeof(*fresh), INTENT_GFP);
 	err = old && fresh ? maps_layout(maps, maps->quota + 1) : -ENOMEM;
 	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++)
 		if (maps->map[nr].bits)
-			err = map_alloc(maps, &fresh[nr]);
+			err = map_alloc(maps, &fresh[nr], INTENT_GFP);
 
 	for (nr = 0; fresh && nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
@@ -355,7 +350,7 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
 	for (nr = 0; maps->map[nr].bits; nr++)
 		;
 	map = &maps->map[nr];
-	if (nr >= maps->quota || map_alloc(maps, map))
+	if (nr >= maps->quota || map_alloc(maps, map, INTENT_GFP))
 		return NULL;
 	memset(&map->entry, 0, sizeof(map->entry));
 	map->entry.flags = ENTRY_USED;
@@ -1285,7 +1280,7 @@ static bool maps_alloc(struct intent *bm)
 		return false;
 	maps->bm = bm;
 	maps->recent_shift = shift;
-	maps->recent = bits_alloc(bits_for(bm, shift));
+	maps->recent = bits_alloc(bits_for(bm, shift), GFP_NOIO);
 	if (!maps->recent) {
 		kfree(maps);
 		return false;
@@ -1321,7 +1316,7 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 	maps->blocks = blocks;
 	maps->grains = bits_for(bm, maps->grain_shift);
 	for (nr = 0; nr < maps->quota; nr++)
-		if (map_alloc(maps, &maps->map[nr]))
+		if (map_alloc(maps, &maps->map[nr], GFP_NOIO))
 			return false;
 	table_read(bm);
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)

@@ -292,6 +292,23 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 /* -------------------------------------------------------------- reads */
 
 /**
+ * r1_may_differ() - may the members in sync differ anywhere below a sector?
+ * @conf:	the array
+ * @end:	the sector; MaxSector for all
+ *
+ * They may from where a resync is due on, and from what no member could read on.
+ * A bitmap knows better.
+ *
+ * Context: any.
+ * Return: true if so
+ */
+bool r1_may_differ(struct r1_conf *conf, sector_t end)
+{
+	return min(compat_resync_offset(conf->mddev),
+		   READ_ONCE(conf->lost)) < end;
+}
+
+/**
  * r1_must_read_first() - may the members in sync differ here?
  * @conf:	the array
  * @sector:	start of the range
@@ -306,14 +323,12 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors)
 {
-	sector_t resync = min(compat_resync_offset(conf->mddev),
-			      READ_ONCE(conf->lost));
-
-	if (likely(resync == MaxSector))
+	if (likely(!r1_may_differ(conf, MaxSector)))
 		return false;
 	if (conf->intent)
 		return intent_needed(conf->intent, sector, sectors);
-	return compat_foreign(conf->mddev) || sector + sectors > resync;
+	return compat_foreign(conf->mddev) ||
+	       r1_may_differ(conf, sector + sectors);
 }
 
 /**
@@ -496,7 +511,8 @@ static void request_read(struct mddev *mddev, struct bio *bio)
  * @conf:	the array
  *
  * A fault and the demand for the update are made under the lock, so whoever has
- * seen the one sees the other.
+ * seen the one sees the other. md core's flag alone will not do: whoever writes
+ * "active" to array_state clears it, though the update was not made.
  *
  * Context: any.
  * Return: true if so, or if another update is due
@@ -507,7 +523,7 @@ bool r1_fault_unrecorded(struct r1_conf *conf)
 	bool pending;
 
 	spin_lock_irqsave(&conf->lock, flags);
-	pending = conf->sb_failed ||
+	pending = conf->sb_failed || conf->unrecorded ||
 		  test_bit(MD_SB_CHANGE_PENDING, &conf->mddev->sb_flags);
 	spin_unlock_irqrestore(&conf->lock, flags);
 	return pending;
@@ -793,17 +809,17 @@ static void request_flush(struct mddev *mddev, struct bio *bio)
  */
 static bool updates_apart(struct mddev *mddev, struct r1_conf *conf)
 {
-	unsigned int left;
-
-	while ((left = READ_ONCE(conf->apart))) {
-		set_mask_bits(&mddev->sb_flags, 0, BIT(MD_SB_CHANGE_DEVS) |
-			      BIT(MD_SB_CHANGE_PENDING));
+	while (READ_ONCE(conf->apart)) {
+		spin_lock_irq(&conf->lock);
+		if (!conf->apart_asked)
+			set_mask_bits(&mddev->sb_flags, 0,
+				      BIT(MD_SB_CHANGE_DEVS) |
+				      BIT(MD_SB_CHANGE_PENDING));
+		conf->apart_asked = true;
+		spin_unlock_irq(&conf->lock);
 		md_wakeup_thread(mddev->thread);
-		wait_event(mddev->sb_wait, !test_bit(MD_SB_CHANGE_PENDING,
-						     &mddev->sb_flags));
-		if (!r1_fault_unrecorded(conf))
-			cmpxchg(&conf->apart, left, left - 1);
-		else if (READ_ONCE(conf->sb_failed))
+		wait_event(conf->wait, !READ_ONCE(conf->apart_asked));
+		if (READ_ONCE(conf->apart) && READ_ONCE(conf->sb_failed))
 			return false;
 	}
 	return true;
@@ -957,6 +973,8 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 	was = set_mask_bits(&rdev->flags, BIT(In_sync),
 			    BIT(Faulty) | BIT(Blocked));
 	mddev->degraded += !!(was & BIT(In_sync));
+	/* external metadata are not written by md core, which knows when they were */
+	conf->unrecorded |= !mddev->external;
 	atomic_inc(&conf->changes);
 	set_mask_bits(&mddev->sb_flags, 0,
 		      BIT(MD_SB_CHANGE_DEVS) | BIT(MD_SB_CHANGE_PENDING));
@@ -1148,6 +1166,7 @@ static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 	    mddev->degraded < conf->raid_disks)
 		return -EBUSY;
 	/* with the slot empty, nothing would hold writes back (I5) */
+	r1_updates_done(conf);
 	if (test_bit(Faulty, &rdev->flags) && md_is_rdwr(mddev) &&
 	    r1_fault_unrecorded(conf))
 		return -EBUSY;
@@ -1244,6 +1263,10 @@ void r1_events_written(struct r1_conf *conf)
 		m->events[0] = member_events(m->rdev);
 		m->csum[0] = member_csum(m->rdev);
 	}
+	/* an update begins when the one before it is over */
+	if (conf->events_open && !conf->sb_failed)
+		conf->events_written = conf->events_pending;
+	conf->events_pending = conf->mddev->events;
 	conf->events_open = true;
 	spin_unlock_irqrestore(&conf->lock, flags);
 }
@@ -1266,19 +1289,20 @@ void r1_events_now(struct r1_conf *conf)
 		if (r1_member_usable(conf->member[slot].rdev))
 			member_seen(&conf->member[slot],
 				    conf->member[slot].rdev);
+	conf->events_pending = conf->mddev->events;
+	conf->events_open = conf->sb_failed;
+	if (!conf->sb_failed)
+		conf->events_written = conf->events_pending;
 	spin_unlock_irqrestore(&conf->lock, flags);
 }
 
-/* No superblock update is under way: who is not Faulty has the last one. */
+/* Who is not Faulty has the last superblock update. */
 static void events_confirm(struct r1_conf *conf)
 {
-	unsigned long flags;
 	int slot;
 
-	if (!READ_ONCE(conf->events_open) || READ_ONCE(conf->sb_failed) ||
-	    !mddev_trylock(conf->mddev))
-		return;
-	spin_lock_irqsave(&conf->lock, flags);
+	lockdep_assert_held(&conf->lock);
+
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];
 
@@ -1288,9 +1312,80 @@ static void events_confirm(struct r1_conf *conf)
 		m->csum[1] = m->csum[0];
 	}
 	conf->events_open = false;
-	conf->events_written = conf->mddev->events;
+	conf->events_written = conf->events_pending;
+}
+
+/* Has a demand for a superblock update not been met yet? */
+static bool update_demanded(const struct r1_conf *conf)
+{
+	return test_bit(MD_SB_CHANGE_DEVS, &conf->mddev->sb_flags);
+}
+
+/**
+ * r1_updates_done() - no superblock update is under way
+ * @conf:	the array; reconfig_mutex is held
+ *
+ * What was to be recorded before the last one is recorded, unless the last member
+ * has failed it.
+ *
+ * Context: any.
+ */
+void r1_updates_done(struct r1_conf *conf)
+{
+	unsigned long flags;
+	bool asked;
+
+	spin_lock_irqsave(&conf->lock, flags);
+	if (conf->events_open && !conf->sb_failed)
+		events_confirm(conf);
+	asked = conf->apart_asked && !update_demanded(conf);
+	if (asked) {
+		conf->apart_asked = false;
+		if (conf->apart && !conf->sb_failed)
+			conf->apart--;
+	}
+	if (!conf->sb_failed && !update_demanded(conf))
+		conf->unrecorded = false;
 	spin_unlock_irqrestore(&conf->lock, flags);
+	if (asked)
+		wake_up_all(&conf->wait);
+}
+
+/*
+ * Ask whether updates are done, if that would change anything: whoever holds the
+ * mutex wakes this thread when he drops it, the thread itself included.
+ */
+static void updates_look(struct r1_conf *conf)
+{
+	bool failed = READ_ONCE(conf->sb_failed);
+	bool met = !update_demanded(conf);
+
+	if (!((READ_ONCE(conf->events_open) && !failed) ||
+	      (READ_ONCE(conf->unrecorded) && !failed && met) ||
+	      (READ_ONCE(conf->apart_asked) && met)) ||
+	    !mddev_trylock(conf->mddev))
+		return;
+	r1_updates_done(conf);
 	mddev_unlock(conf->mddev);
+}
+
+/* A resync was asked for while another one was under way. */
+static void resync_again(struct r1_conf *conf)
+{
+	struct mddev *mddev = conf->mddev;
+
+	if (likely(READ_ONCE(conf->again) == MaxSector) ||
+	    test_bit(MD_RECOVERY_RUNNING, &mddev->recovery) ||
+	    !mddev_trylock(mddev))
+		return;
+	if (!test_bit(MD_RECOVERY_RUNNING, &mddev->recovery)) {
+		compat_set_resync_offset(mddev, min(conf->again,
+						    compat_resync_offset(mddev)));
+		WRITE_ONCE(conf->again, MaxSector);
+		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
+		set_bit(MD_RECOVERY_NEEDED, &mddev->recovery);
+	}
+	mddev_unlock(mddev);
 }
 
 static bool has_maps(const struct r1_conf *conf)
@@ -1365,8 +1460,9 @@ static void r1_thread(struct md_thread *thread)
 	recovery_rewind(conf);
 	sb_again(conf, parked);
 	md_check_recovery(mddev);
+	updates_look(conf);
 	parked_release(conf, parked);
-	events_confirm(conf);
+	resync_again(conf);
 	if (turning_clean)
 		clean_again(conf);
 }
@@ -1479,6 +1575,8 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	conf->mddev = mddev;
 	conf->raid_disks = mddev->raid_disks;
 	conf->events_written = mddev->events;
+	conf->events_pending = mddev->events;
+	conf->again = MaxSector;
 	conf->lost = MaxSector;
 	conf->hopeless = U64_MAX;
 	spin_lock_init(&conf->lock);

@@ -141,10 +141,16 @@ struct r1_io {
  *		mddev->degraded and the request for a superblock update
  * @changes:	counts members that fail, come or go
  * @apart:	how many updates of superblocks the first write has to wait for
+ * @apart_asked: an update was demanded for @apart, and has yet to be done; under
+ *		@lock
+ * @events_pending: event count of the last superblock update that was begun
  * @events_written: event count that all members have that are not Faulty
  * @events_open: members' event counts are not confirmed yet; under @lock
+ * @unrecorded:	a member is Faulty, and superblocks do not say so yet; under @lock
  * @sb_failed:	the last member has failed a superblock update, which md core
  *		takes for done all the same; under @lock
+ * @again:	a resync is due from this sector on, besides the one that runs, or
+ *		MaxSector
  * @lost:	lowest sector that the last resync could read from no member, or
  *		MaxSector: members in sync may differ from there on
  * @parked:	requests that wait for a superblock update
@@ -175,9 +181,13 @@ struct r1_conf {
 	atomic_t		changes;
 	bool			events_open;
 	unsigned int		apart;
+	bool			apart_asked;
+	bool			unrecorded;
 	bool			sb_failed;
 	u8			clean_tries;
+	u64			events_pending;
 	u64			events_written;
+	sector_t		again;
 	sector_t		lost;
 	struct llist_head	parked;
 	struct llist_head	retry;
@@ -206,7 +216,9 @@ unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 bool r1_fault_unrecorded(struct r1_conf *conf);
 void r1_events_written(struct r1_conf *conf);
 void r1_events_now(struct r1_conf *conf);
+void r1_updates_done(struct r1_conf *conf);
 bool r1_is_array(struct mddev *mddev);
+bool r1_may_differ(struct r1_conf *conf, sector_t end);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
 u32 r1_late(const struct r1_conf *conf);

@@ -399,7 +399,7 @@ static int source_of(struct r1_conf *conf, u32 slots)
 	u32 early = slots & ~r1_late(conf);
 	int slot;
 
-	if (compat_resync_offset(conf->mddev) != MaxSector)
+	if (r1_may_differ(conf, MaxSector))
 		return ffs(early ?: slots) - 1;
 	for (slot = 0; slot < conf->raid_disks; slot++)
 		if (slots & 1U << slot &&
@@ -765,7 +765,7 @@ static void sync_plan(struct r1_sync *sync, sector_t sector, sector_t *len,
 {
 	struct r1_conf *conf = sync->conf;
 	struct intent *bm = conf->intent;
-	bool unclean = compat_resync_offset(conf->mddev) != MaxSector;
+	bool unclean = r1_may_differ(conf, MaxSector);
 	bool foreign = compat_foreign(conf->mddev);
 	sector_t run;
 	bool due = false;
@@ -825,6 +825,21 @@ static bool resync_goes_first(struct mddev *mddev)
 	return true;
 }
 
+/*
+ * How far copying may go: to the end of the array, or to where it is told to wait,
+ * which may be anywhere, but is not taken to divide a block of the members.
+ */
+static sector_t sync_limit(const struct mddev *mddev, sector_t sector,
+			   sector_t max)
+{
+	sector_t block = queue_logical_block_size(mddev->gendisk->queue) >> 9;
+	sector_t wait = max(READ_ONCE(mddev->resync_max), sector + 1);
+
+	if (wait < mddev->dev_sectors)
+		max = min(max, round_up(wait, block));
+	return min(max, mddev->dev_sectors);
+}
+
 /**
  * r1_sync_request() - personality's sync_request
  * @mddev:	the array
@@ -867,7 +882,7 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 	}
 	sync_checkpoint(sync, sector);
 
-	len = min3(max, mddev->dev_sectors, mddev->resync_max) - sector;
+	len = sync_limit(mddev, sector, max) - sector;
 	sync_plan(sync, sector, &len, &from, &to);
 	sync->next = sector + len;
 	if (!comparing(sync) && !(to & ~(from & -from))) {

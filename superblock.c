@@ -24,7 +24,6 @@
  * well, for fuzzing (tests/fuzz).
  */
 #include <linux/log2.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <linux/raid/md_p.h>
@@ -368,12 +367,10 @@ static bool member_bits_match(const struct intent *bm,
  */
 u8 *intent_member_image(struct intent *bm, struct md_rdev *rdev, u64 events)
 {
-	unsigned int noio = memalloc_noio_save();
-	u8 *image = vmalloc(bm->pages << PAGE_SHIFT);
+	u8 *image = __vmalloc(bm->pages << PAGE_SHIFT, INTENT_GFP);
 	unsigned long nr;
 	bool good;
 
-	memalloc_noio_restore(noio);
 	if (!image)
 		return NULL;
 	mutex_lock(&bm->io_mutex);

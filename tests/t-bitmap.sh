@@ -128,6 +128,20 @@ md_attr /dev/md0 array_state active 2>/dev/null || mdadm --quiet --readwrite /de
 wait_idle /dev/md0
 assert_same "$a" "$b"
 
+note "bitmap_set_bits behind a resync that is under way"
+md_attr /dev/md0 sync_max 32768
+md_attr /dev/md0 bitmap_set_bits "0-255"
+md_attr /dev/md0 sync_action resync
+reached() { [ "$(md_attr /dev/md0 sync_completed | cut -d' ' -f1)" = "$1" ]; }
+wait_for 20 reached 32768
+keystream 10 65536 | dd of="$b" bs=64k seek=$((off * 512 + 12 * 65536)) oflag=direct,seek_bytes iflag=fullblock conv=notrunc status=none
+assert_fails same "$a" "$b"
+md_attr /dev/md0 bitmap_set_bits 12
+md_attr /dev/md0 sync_max max
+wait_idle /dev/md0
+assert_same "$a" "$b"
+assert_eq "$(md_attr /dev/md0 resync_start)" none resync_start
+
 note "attributes"
 refused() { # ATTR VALUE
 	if md_attr /dev/md0 "$@" 2>/dev/null; then fail "took '$2' as $1"; fi

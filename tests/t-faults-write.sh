@@ -67,29 +67,37 @@ for bitmap in internal none; do
 done
 
 # An update of the superblock that takes long shows who does not wait for it.
-note "the fault is recorded before the write is acknowledged"
-dm_heal x "$b"
 z=$(dm_linear z "$a")
-mdcreate /dev/md0 --bitmap=internal --assume-clean -n 2 "$z" "$x"
-md_attr /dev/md0 safe_mode_delay 0
-put /dev/md0 1 1000 64
 modprobe dm-delay
-{
-	echo "0 16 delay $a 0 0 $a 0 3000"
-	echo "16 $(($(sectors "$a") - 16)) linear $a 16"
-} | dm_table z
-dm_dead x "$b"
-begin=$SECONDS
-put /dev/md0 2 1000 64
-freeze a b
-assert_ge $((SECONDS - begin)) 2 "seconds until the write was acknowledged"
-assert_has /dev/md0 2 1000 64
-dm_heal z "$a"
-md_stop /dev/md0
+for meanwhile in nothing active; do
+	note "the fault is recorded before the write is acknowledged; array_state gets: $meanwhile"
+	dm_heal x "$b"
+	mdcreate /dev/md0 --bitmap=internal --assume-clean -n 2 "$z" "$x"
+	md_attr /dev/md0 safe_mode_delay 0
+	put /dev/md0 1 1000 64
+	{
+		echo "0 16 delay $a 0 0 $a 0 3000"
+		echo "16 $(($(sectors "$a") - 16)) linear $a 16"
+	} | dm_table z
+	dm_dead x "$b"
+	begin=$SECONDS
+	put /dev/md0 2 1000 64 &
+	# md core then takes it that superblocks have been written
+	[ $meanwhile = nothing ] || for ((i = 0; i < 10; i++)); do
+		sleep 0.1
+		md_attr /dev/md0 array_state $meanwhile
+	done
+	wait $!
+	freeze a b
+	assert_ge $((SECONDS - begin)) 2 "seconds until the write was acknowledged"
+	assert_has /dev/md0 2 1000 64
+	dm_heal z "$a"
+	md_stop /dev/md0
+	dm_heal x "$b"
+	ok() { assert_has /dev/md0 2 1000 64; }
+	thawed a b -- ok
+done
 dmsetup remove --noudevsync z
-dm_heal x "$b"
-ok() { assert_has /dev/md0 2 1000 64; }
-thawed a b -- ok
 
 note "the region of the bitmap cannot be written"
 mdcreate /dev/md0 --bitmap=internal --assume-clean -n 2 "$a" "$x"

@@ -164,3 +164,17 @@ mdadm --quiet /dev/md0 --add "$b"
 wait_letters /dev/md0 UU
 wait_idle /dev/md0
 assert_same "$a" "$b"
+md_stop /dev/md0
+
+note "sync_max in the midst of a block of the members"
+d=$(member_null nb0 16 blocksize=4096)
+e=$(member_null nb1 16 blocksize=4096)
+keystream 7 $((8 << 20)) | dd of="$e" bs=1M seek=4 iflag=fullblock oflag=direct status=none
+mdcreate /dev/md0 --bitmap=none --assume-clean -n 2 "$d" "$e"
+md_attr /dev/md0 sync_max 4099
+md_attr /dev/md0 sync_action repair
+wait_for 20 reached 4104
+md_attr /dev/md0 sync_max max
+wait_idle /dev/md0
+assert_eq "$(md_letters /dev/md0)" UU
+assert_same "$d" "$e"

@@ -239,6 +239,7 @@ static inline unsigned long bitmap_weight(const unsigned long *p,
 #define GFP_KERNEL	0
 #define GFP_NOIO	0
 #define __GFP_ZERO	0
+#define __GFP_NORETRY	0
 
 struct page {
 	u8 data[4096];
@@ -253,7 +254,7 @@ extern unsigned int shim_alloc_fails;	/* which one from now on; 0: none */
 #define kcalloc(n, size, gfp)	shim_alloc(n, size)
 #define kvcalloc(n, size, gfp)	shim_alloc(n, size)
 #define vzalloc(size)		shim_alloc(1, size)
-#define vmalloc(size)		shim_alloc(1, size)
+#define __vmalloc(size, gfp)	shim_alloc(1, size)
 #define kfree(p)		free(p)
 #define kvfree(p)		free(p)
 #define vfree(p)		free(p)
@@ -261,8 +262,6 @@ extern unsigned int shim_alloc_fails;	/* which one from now on; 0: none */
 #define put_page(p)		free(p)
 #define __free_page(p)		free(p)
 #define page_address(p)		((void *)(p)->data)
-#define memalloc_noio_save()	0U
-#define memalloc_noio_restore(flags) ((void)(flags))
 
 static inline void *kmemdup(const void *p, size_t size, int gfp)
 {
