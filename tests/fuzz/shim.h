@@ -240,6 +240,8 @@ static inline unsigned long bitmap_weight(const unsigned long *p,
 #define GFP_NOIO	0
 #define __GFP_ZERO	0
 #define __GFP_NORETRY	0
+#define __GFP_NOWARN	0
+typedef unsigned int gfp_t;
 
 struct page {
 	u8 data[4096];
@@ -513,7 +515,10 @@ struct file;
 
 enum { Faulty, In_sync, Bitmap_sync, WriteMostly, Journal, Blocked };
 enum { MD_SB_CHANGE_DEVS, MD_SB_CHANGE_PENDING };
-enum { MD_RECOVERY_NEEDED, MD_RECOVERY_RUNNING };
+enum {
+	MD_RECOVERY_NEEDED, MD_RECOVERY_RUNNING, MD_RECOVERY_SYNC,
+	MD_RECOVERY_REQUESTED, MD_RECOVERY_INTR,
+};
 
 struct md_rdev {
 	struct md_rdev		*next;
