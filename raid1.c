@@ -801,25 +801,36 @@ static void request_flush(struct mddev *mddev, struct bio *bio)
 }
 
 /*
- * Whoever is missing when an array starts may have got one update of superblocks
- * more than those that are here. Before the first write they have to be newer than
- * that; and each has to get an update before any gets the next, or one of them
- * might look as new to the others when it is the one that was missing. False if the
- * last member in sync fails its updates (I9).
+ * Do superblocks have to be updated before anything may be written?
+ *
+ * Whoever is missing when an array starts may have got one update more than those
+ * that are here. Before the first write they have to be newer than that; and each
+ * has to get an update before any gets the next, or one of them might look as new to
+ * the others when it is the one that was missing.
+ *
+ * And if the last member has failed to record that another one is Faulty, it may not
+ * even say that the array is active: both would look clean after a crash.
  */
-static bool updates_apart(struct mddev *mddev, struct r1_conf *conf)
+static bool updates_due(const struct r1_conf *conf)
 {
-	while (READ_ONCE(conf->apart)) {
+	return READ_ONCE(conf->apart) ||
+	       (READ_ONCE(conf->sb_failed) && READ_ONCE(conf->unrecorded));
+}
+
+/* Have that done. False if the last member in sync fails it (I9). */
+static bool updates_make(struct mddev *mddev, struct r1_conf *conf)
+{
+	while (updates_due(conf)) {
 		spin_lock_irq(&conf->lock);
-		if (!conf->apart_asked)
+		if (!conf->update_asked)
 			set_mask_bits(&mddev->sb_flags, 0,
 				      BIT(MD_SB_CHANGE_DEVS) |
 				      BIT(MD_SB_CHANGE_PENDING));
-		conf->apart_asked = true;
+		conf->update_asked = true;
 		spin_unlock_irq(&conf->lock);
 		md_wakeup_thread(mddev->thread);
-		wait_event(conf->wait, !READ_ONCE(conf->apart_asked));
-		if (READ_ONCE(conf->apart) && READ_ONCE(conf->sb_failed))
+		wait_event(conf->wait, !READ_ONCE(conf->update_asked));
+		if (updates_due(conf) && READ_ONCE(conf->sb_failed))
 			return false;
 	}
 	return true;
@@ -831,7 +842,7 @@ static bool write_start_waits(const struct mddev *mddev)
 	const struct r1_conf *conf = mddev->private;
 
 	return !md_is_rdwr((struct mddev *)mddev) || READ_ONCE(mddev->in_sync) ||
-	       READ_ONCE(mddev->sync_checkers) || READ_ONCE(conf->apart) ||
+	       READ_ONCE(mddev->sync_checkers) || updates_due(conf) ||
 	       test_bit(MD_SB_CHANGE_PENDING, &mddev->sb_flags);
 }
 
@@ -853,7 +864,7 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 		bio = io_split(conf, bio, limit - bio->bi_iter.bi_sector);
 
 	md_write_start(mddev, bio);
-	if (unlikely(READ_ONCE(conf->apart)) && !updates_apart(mddev, conf)) {
+	if (unlikely(updates_due(conf)) && !updates_make(mddev, conf)) {
 		md_write_end(mddev);
 		bio_io_error(bio);
 		return;
@@ -1338,9 +1349,9 @@ void r1_updates_done(struct r1_conf *conf)
 	spin_lock_irqsave(&conf->lock, flags);
 	if (conf->events_open && !conf->sb_failed)
 		events_confirm(conf);
-	asked = conf->apart_asked && !update_demanded(conf);
+	asked = conf->update_asked && !update_demanded(conf);
 	if (asked) {
-		conf->apart_asked = false;
+		conf->update_asked = false;
 		if (conf->apart && !conf->sb_failed)
 			conf->apart--;
 	}
@@ -1362,7 +1373,7 @@ static void updates_look(struct r1_conf *conf)
 
 	if (!((READ_ONCE(conf->events_open) && !failed) ||
 	      (READ_ONCE(conf->unrecorded) && !failed && met) ||
-	      (READ_ONCE(conf->apart_asked) && met)) ||
+	      (READ_ONCE(conf->update_asked) && met)) ||
 	    !mddev_trylock(conf->mddev))
 		return;
 	r1_updates_done(conf);

@@ -141,8 +141,7 @@ struct r1_io {
  *		mddev->degraded and the request for a superblock update
  * @changes:	counts members that fail, come or go
  * @apart:	how many updates of superblocks the first write has to wait for
- * @apart_asked: an update was demanded for @apart, and has yet to be done; under
- *		@lock
+ * @update_asked: a write waits for an update of superblocks; under @lock
  * @events_pending: event count of the last superblock update that was begun
  * @events_written: event count that all members have that are not Faulty
  * @events_open: members' event counts are not confirmed yet; under @lock
@@ -181,7 +180,7 @@ struct r1_conf {
 	atomic_t		changes;
 	bool			events_open;
 	unsigned int		apart;
-	bool			apart_asked;
+	bool			update_asked;
 	bool			unrecorded;
 	bool			sb_failed;
 	u8			clean_tries;

@@ -262,6 +262,30 @@ assemble /dev/md0 "$x" "$y"
 assert_has /dev/md0 6 1000 64
 md_stop /dev/md0
 
+# Or both would look clean after a crash, and differ.
+note "... nor who cannot record that another one has failed"
+mdcreate /dev/md0 --bitmap=none --assume-clean --size=8M -n 2 "$x" "$y"
+md_attr /dev/md0 safe_mode_delay 0.01
+fill /dev/md0 4
+idle() { [ "$(md_attr /dev/md0 array_state)" = clean ]; }
+wait_for 20 idle
+printf '0 8 linear %s 0\n8 8 flakey %s 8 0 3600 1 error_writes\n16 %s linear %s 16\n' \
+	"$b" "$b" "$(($(sectors "$b") - 16))" "$b" | dm_table x
+rdev_attr /dev/md0 "$y" state faulty
+for i in 1 2 3; do
+	assert_fails put /dev/md0 5 1000 64
+done
+off=$(($(data_offset "$y") / 2 + 1000))
+dd if="$x" bs=64k skip=$((off * 1024)) count=1 iflag=direct,skip_bytes status=none of="$T/x"
+dd if="$y" bs=64k skip=$((off * 1024)) count=1 iflag=direct,skip_bytes status=none of="$T/y"
+cmp "$T/x" "$T/y" || fail "a write that was refused was sent"
+dm_heal x "$b"
+put /dev/md0 6 1000 64
+assert_has /dev/md0 6 1000 64
+assert_match "$(rdev_state /dev/md0 "$y")" faulty
+md_stop /dev/md0
+mdadm --quiet --zero-superblock "$x" "$y"
+
 note "a member that fails the first write of a new bitmap can return"
 mdcreate /dev/md0 --bitmap=internal --assume-clean --size=8M -n 2 "$x" "$y"
 place=$(md_attr /dev/md0 bitmap/location)

@@ -49,7 +49,10 @@
  *     the last event, takes back no event and shares none. Its own mistakes are
  *     not at issue. What it does with events_cleared, the seal, saved_raid_disk
  *     and recovery flags is what it does.
- *   - Not at this level: errors that do not make a member Faulty, bad blocks,
+ *   - The last member in sync may fail superblock updates, which md core takes for
+ *     done; not what else is written. That is a write that is not acknowledged, or
+ *     an aging pass that is given up.
+ *   - Not at this level: other errors that do not make a member Faulty, bad blocks,
  *     damage (I6 in part), 0.90, lack of memory, more members than maps. And
  *     splits in which both halves went on: which of them is kept is up to the
  *     administrator.
@@ -132,6 +135,8 @@ struct state {
 	byte idle, unclean, can_decrease;
 	byte unsaid;			/* unclean, superblocks have it clean */
 	byte devs, pending;		/* MD_SB_CHANGE_DEVS, _PENDING */
+	byte unrecorded;		/* a fault is not in superblocks */
+	byte sb_failed;			/* by the last member in sync */
 	byte apart;			/* updates that the first write waits for */
 
 	byte set, safe, need;		/* the chunk */
@@ -177,7 +182,8 @@ enum breakage {
 	TOLERANT, UNSAID, SHARED_COUNT, SAME_COUNT, ONE_COPY, NEWEST_COPY,
 	UNEVEN, NO_STAMP, NO_SEAL, ANY_SEAL, LOOKS_FINISHED,
 	PROMOTE_EARLY, ANY_COUNT, ANY_SUM, NAMELESS_ANY, USURPER, SPARE_WAITED,
-	LATE_FIRST, NO_WITNESS, JOIN_FIRST, LAST_FAULTY, UNSETTLED,
+	LATE_FIRST, NO_WITNESS, JOIN_FIRST, LAST_FAULTY, ACK_REFUSED,
+	CLEAR_REFUSED, WRITE_REFUSED, UNSETTLED,
 	BREAKAGES
 };
 
@@ -299,6 +305,17 @@ static const struct {
 	[LAST_FAULTY] = { "last-faulty", "I9",
 		"the last member in sync becomes Faulty",
 		{ .faults = N, .total = N } },
+	[ACK_REFUSED] = { "ack-refused", "I5",
+		"a flush is acknowledged, a fault was not recorded by the last member",
+		{ .faults = 2, .total = 2, .vacancies = 1 } },
+	[CLEAR_REFUSED] = { "clear-refused", "I5",
+		"a bit is cleared, a fault was not recorded by the last member",
+		{ .faults = 2, .crashes = 1, .total = 3, .vacancies = 1,
+		  .one_grain = 1 } },
+	[WRITE_REFUSED] = { "write-refused", "I5",
+		"a write is sent, a fault was not recorded by the last member",
+		{ .faults = 2, .crashes = 1, .total = 3, .vacancies = 1,
+		  .one_grain = 1 } },
 	[UNSETTLED] = { "unsettled", "progress",
 		"what was copied stays in the map",
 		{ .faults = 1, .total = 1 } },
@@ -315,7 +332,7 @@ enum sight {
 	START_UNITED, START_USURPER, START_DISOWNED, START_RESYNC, LOST_WRITE, LOST_CLEARING,
 	CRASH_BLOCKS, CRASH_HEADER, CRASH_PAGE, CRASH_SUPER,
 	FAULT_FLUSH, FAULT_BLOCKS, FAULT_HEADER, FAULT_PAGE, FAULT_SUPER,
-	LAST_STAYS, ACK_WAITS, REMOVAL_WAITS, PASS_CLEARS, PASS_FEEDS,
+	LAST_STAYS, LAST_REFUSES, ACK_WAITS, REMOVAL_WAITS, PASS_CLEARS, PASS_FEEDS,
 	PASS_WRITE, PASS_DUE, PASS_UNRECORDED, PASS_DEGRADED, MAP_SHRINKS,
 	IN_SYNC_MAP, IN_SYNC_BITMAP, RESYNCED, STOCK_RUNS, STOCK_UNSEALS, STOCK_CLEARS,
 	STOCK_TAKES_BACK,
@@ -354,6 +371,7 @@ static const char *const sight_name[SIGHTS] = {
 	[FAULT_PAGE] = "... while the bitmap is written",
 	[FAULT_SUPER] = "... while superblocks are written",
 	[LAST_STAYS] = "the last member in sync has errors, and stays",
+	[LAST_REFUSES] = "... when superblocks are written: it is as it was",
 	[ACK_WAITS] = "a flush waits, as a fault is not recorded",
 	[REMOVAL_WAITS] = "a removal waits, as a fault is not recorded",
 	[PASS_CLEARS] = "aging pass: the bit is cleared",
@@ -476,6 +494,28 @@ static bool may_fail(const struct state *s, int i)
 	return s->disk[i].place == BEHIND || s->disk[i].place == SPARE;
 }
 
+/* It may fail a superblock update all the same, which md core takes for done. */
+static bool may_refuse(const struct state *s, int i)
+{
+	return s->faults && s->total && s->disk[i].place == INSYNC &&
+	       count(s, INSYNC) == 1 && broken != LAST_FAULTY;
+}
+
+/* r1_error(), for the last member */
+static void refuse(struct state *s)
+{
+	s->faults--;
+	s->total--;
+	s->sb_failed = 1;
+	saw(LAST_REFUSES, true);
+}
+
+/* r1_fault_unrecorded() */
+static bool fault_unrecorded(const struct state *s)
+{
+	return s->pending || s->unrecorded || s->sb_failed;
+}
+
 /* Without maps: nobody has missed who was waiting for a slot. */
 static void forget_spares(struct state *s)
 {
@@ -501,7 +541,7 @@ static void fail(struct state *s, int i)
 	if (d->place == BEHIND && s->map[i].used == FULL && no_maps)
 		s->need_full = 1;
 	d->place = FAULTY;
-	s->devs = s->pending = 1;
+	s->devs = s->pending = s->unrecorded = 1;
 	if (s->first == 1 + i)
 		s->first = 0;
 }
@@ -653,10 +693,14 @@ static void stage(struct state *s, enum stage what)
 		to |= is_target(s, i, what) << i;
 	if (victim < 0 && s->crashes && s->total && what != FLUSH)
 		crash_within(s, to, what);
-	if (victim >= 0 && stage_nr == victim_at) {
+	if (victim >= 0 && stage_nr == victim_at && may_fail(s, victim)) {
 		saw(FAULT_FLUSH + what, true);
 		to &= ~(1 << victim);
 		fail(s, victim);
+	} else if (victim >= 0 && stage_nr == victim_at && what == SUPER &&
+		   may_refuse(s, victim)) {
+		to &= ~(1 << victim);
+		refuse(s);
 	}
 	stage_nr++;
 	for_each(i)
@@ -929,8 +973,7 @@ static void update(struct state *s, bool force)
 {
 	bool nospares = !force && !s->devs && !degraded(s);
 
-	s->devs = s->unsaid = 0;
-	s->apart -= !!s->apart;
+	s->devs = s->unsaid = s->sb_failed = 0;
 	if (nospares && s->idle && !s->unclean && s->can_decrease) {
 		s->events--;
 		s->can_decrease = 0;
@@ -954,7 +997,13 @@ static void update(struct state *s, bool force)
 	stage(s, SUPER);
 	if (!s->devs)
 		s->pending = 0;
-	/* events_confirm() */
+	if (s->sb_failed)
+		return;
+	/* r1_updates_done() */
+	if (!s->devs) {
+		s->unrecorded = 0;
+		s->apart -= !!s->apart;
+	}
 	for_each(i)
 		if (usable(s, i))
 			s->disk[i].hist[1] = s->disk[i].hist[0];
@@ -990,7 +1039,7 @@ static void op_remove(struct state *s, int i)
 {
 	maps_leave(s, i);
 	s->disk[i].place = AWAY;
-	if (broken == REMOVE_UNRECORDED && s->pending)
+	if (broken == REMOVE_UNRECORDED && fault_unrecorded(s))
 		s->devs = 1;
 	else
 		update(s, true);
@@ -1095,6 +1144,8 @@ static void op_promote(struct state *s, int first)
 		    (s->map[i].bits && broken != PROMOTE_EARLY))
 			continue;
 		s->disk[i].place = INSYNC;
+		/* what it has is the array's, whoever wrote its superblock */
+		s->disk[i].foreign = 0;
 		saw(has_maps(s) ? IN_SYNC_MAP : IN_SYNC_BITMAP, true);
 		if (!has_maps(s))
 			memset(&s->map[i], 0, sizeof(s->map[i]));
@@ -1154,7 +1205,8 @@ static void op_tick(struct state *s, int unused)
 	if (count(s, FAULTY) != faulty)
 		return;
 	if (idle && broken != CLEAR_UNRECORDED &&
-	    (s->pending || (has_maps(s) && !maps_recorded(s)))) {
+	    !(s->sb_failed && broken == CLEAR_REFUSED) &&
+	    (fault_unrecorded(s) || (has_maps(s) && !maps_recorded(s)))) {
 		saw(PASS_UNRECORDED, true);
 		update(s, true);
 		return;

@@ -53,16 +53,16 @@ static void operate(const struct state *s, void (*op)(struct state *, int),
 	good_will = false;
 
 	for_each(i) {
-		if (!usable(s, i) || !may_fail(s, i))
+		if (!usable(s, i) || (!may_fail(s, i) && !may_refuse(s, i)))
 			continue;
 		for (victim_at = 0; victim_at < stages; victim_at++) {
 			t = *s;
 			victim = i;
 			stage_nr = 0;
 			op(&t, arg);
-			say("%s; %d fails after %d writes of it", what, who(i),
-			    victim_at);
-			if (t.disk[i].place == FAULTY)
+			say("%s; %d fails after %d writes of it%s", what, who(i),
+			    victim_at, t.sb_failed ? ", and stays" : "");
+			if (t.disk[i].place == FAULTY || t.faults < s->faults)
 				emit_first(&t);
 		}
 	}
@@ -185,7 +185,7 @@ static enum act will_of(const struct state *s, int *arg)
 			*arg = g;
 			return ACK;
 		}
-	if (s->devs)
+	if (s->devs || s->sb_failed)
 		return UPDATE;
 	if (s->mode == STOCK)
 		return s->idle ? STOP : TOGGLE;
@@ -427,8 +427,8 @@ static void removal(const struct state *s, int i)
 {
 	if (s->disk[i].place != FAULTY)
 		return;
-	saw(REMOVAL_WAITS, s->pending);
-	if (s->pending && broken != REMOVE_UNRECORDED)
+	saw(REMOVAL_WAITS, fault_unrecorded(s));
+	if (fault_unrecorded(s) && broken != REMOVE_UNRECORDED)
 		return;
 	is(REMOVE, i);
 	operate(s, op_remove, i, "%d is taken out of its slot", who(i));
@@ -466,6 +466,8 @@ static void write_grain(const struct state *s, int g)
 	t.value[g] = next_value(s, g);
 	if (s->write[g] || s->idle || s->pending || s->apart ||
 	    t.value[g] >= VALUES)
+		return;
+	if (s->sb_failed && s->unrecorded && broken != WRITE_REFUSED)
 		return;
 	operate(&t, op_write, g, "grain %d is written", grain(g));
 }
@@ -512,8 +514,9 @@ static void flush(const struct state *s)
 {
 	struct state t = *s;
 
-	saw(ACK_WAITS, s->pending && count(s, FAULTY));
-	if (s->pending && count(s, FAULTY) && broken != ACK_UNRECORDED)
+	saw(ACK_WAITS, fault_unrecorded(s) && count(s, FAULTY));
+	if (fault_unrecorded(s) && count(s, FAULTY) && broken != ACK_UNRECORDED &&
+	    !(s->sb_failed && broken == ACK_REFUSED))
 		return;
 	for_each(i)
 		if (usable(s, i))
@@ -536,7 +539,7 @@ static void flush(const struct state *s)
 
 static void superblocks(const struct state *s)
 {
-	if (s->devs || (s->apart && !s->idle)) {
+	if (s->devs || s->sb_failed || (s->apart && !s->idle)) {
 		is(UPDATE, 0);
 		operate(s, op_update, true, "superblocks are updated");
 	}
