@@ -183,7 +183,7 @@ enum breakage {
 	UNEVEN, NO_STAMP, NO_SEAL, ANY_SEAL, LOOKS_FINISHED,
 	PROMOTE_EARLY, ANY_COUNT, ANY_SUM, NAMELESS_ANY, USURPER, SPARE_WAITED,
 	LATE_FIRST, NO_WITNESS, JOIN_FIRST, LAST_FAULTY, ACK_REFUSED,
-	CLEAR_REFUSED, WRITE_REFUSED, UNSETTLED,
+	WRITE_REFUSED, UNSETTLED,
 	BREAKAGES
 };
 
@@ -308,10 +308,6 @@ static const struct {
 	[ACK_REFUSED] = { "ack-refused", "I5",
 		"a flush is acknowledged, a fault was not recorded by the last member",
 		{ .faults = 2, .total = 2, .vacancies = 1 } },
-	[CLEAR_REFUSED] = { "clear-refused", "I5",
-		"a bit is cleared, a fault was not recorded by the last member",
-		{ .faults = 2, .crashes = 1, .total = 3, .vacancies = 1,
-		  .one_grain = 1 } },
 	[WRITE_REFUSED] = { "write-refused", "I5",
 		"a write is sent, a fault was not recorded by the last member",
 		{ .faults = 2, .crashes = 1, .total = 3, .vacancies = 1,
@@ -1205,7 +1201,6 @@ static void op_tick(struct state *s, int unused)
 	if (count(s, FAULTY) != faulty)
 		return;
 	if (idle && broken != CLEAR_UNRECORDED &&
-	    !(s->sb_failed && broken == CLEAR_REFUSED) &&
 	    (fault_unrecorded(s) || (has_maps(s) && !maps_recorded(s)))) {
 		saw(PASS_UNRECORDED, true);
 		update(s, true);

@@ -563,7 +563,7 @@ static void state_print(const struct state *s)
 	} else {
 		printf("e%d%s%s%s bit %d%s", s->events - newest,
 		       s->idle ? " idle" : "", s->unclean ? " unclean" : "",
-		       s->pending ? " pending" : "", s->set,
+		       s->pending ? " pending" : s->sb_failed ? " failed" : "", s->set,
 		       s->need ? " due" : "");
 		if (has_maps(s)) {
 			printf(" recent ");
