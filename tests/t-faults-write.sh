@@ -81,15 +81,17 @@ for meanwhile in nothing active; do
 	} | dm_table z
 	dm_dead x "$b"
 	begin=$SECONDS
-	put /dev/md0 2 1000 64 &
-	# md core then takes it that superblocks have been written
-	[ $meanwhile = nothing ] || for ((i = 0; i < 10; i++)); do
-		sleep 0.1
+	if [ $meanwhile != nothing ]; then
+		keystream 3 65536 >"$T/other"
+		dd if="$T/other" of=/dev/md0 bs=64k oflag=direct conv=notrunc status=none &
+		wait_for 20 is_faulty /dev/md0 "$x"
+		# md core then takes it that superblocks have been written
 		md_attr /dev/md0 array_state $meanwhile
-	done
-	wait $!
-	freeze a b
+	fi
+	put /dev/md0 2 1000 64
 	assert_ge $((SECONDS - begin)) 2 "seconds until the write was acknowledged"
+	wait
+	freeze a b
 	assert_has /dev/md0 2 1000 64
 	dm_heal z "$a"
 	md_stop /dev/md0
