@@ -672,6 +672,27 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
 	return need;
 }
 
+/* One chunk of intent_sync_done(). The lock is for chunk_due(). */
+static void chunk_done(struct intent *bm, unsigned long chunk, sector_t end,
+		       bool all)
+{
+	struct intent_page *page = page_of(bm, chunk);
+	u8 *state = &bm->state[chunk];
+
+	if (!(READ_ONCE(*state) & (NEED | SYNC)))
+		return;
+	spin_lock(&page->lock);
+	if (end == MaxSector && compat_resync_offset(bm->mddev) == MaxSector)
+		/* all slots have got all: nothing is due any more */
+		state_change(state, NEED | SYNC, 0, 0);
+	else if (READ_ONCE(*state) & SYNC &&
+		 (end == MaxSector || chunk_start(bm, chunk + 1) <= end))
+		state_change(state, NEED | SYNC, 0, 0);
+	else if (all)
+		state_change(state, SYNC, 0, 0);
+	spin_unlock(&page->lock);
+}
+
 /**
  * intent_sync_done() - settle chunks that were copied
  * @bm:		the engine
@@ -684,27 +705,14 @@ bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run)
  */
 void intent_sync_done(struct intent *bm, sector_t end, bool all)
 {
-	bool clean = end == MaxSector &&
-		     compat_resync_offset(bm->mddev) == MaxSector;
 	unsigned long chunk, chunks_end, nr;
 
 	for (nr = 0; nr < bm->pages; nr++) {
 		if (!READ_ONCE(bm->page[nr].set))
 			continue;
 		page_chunks(bm, nr, &chunk, &chunks_end);
-		for_each_busy_chunk(bm, chunk, chunks_end) {
-			u8 *state = &bm->state[chunk];
-
-			/* all slots have got all: nothing is due any more */
-			if (clean)
-				state_change(state, NEED | SYNC, 0, 0);
-			if (!(READ_ONCE(*state) & SYNC))
-				continue;
-			if (end == MaxSector || chunk_start(bm, chunk + 1) <= end)
-				state_change(state, NEED | SYNC, 0, 0);
-			else if (all)
-				state_change(state, SYNC, 0, 0);
-		}
+		for_each_busy_chunk(bm, chunk, chunks_end)
+			chunk_done(bm, chunk, end, all);
 		cond_resched();
 	}
 	intent_arm(bm);
@@ -790,6 +798,17 @@ bool intent_member_bits(struct intent *bm, struct md_rdev *rdev)
 	return good;
 }
 
+/* Have a chunk copied, as a whole: what was copied so far does not count. */
+static void chunk_due(struct intent *bm, unsigned long chunk)
+{
+	struct intent_page *page = page_of(bm, chunk);
+
+	spin_lock(&page->lock);
+	state_change(&bm->state[chunk], SYNC, 0, 0);
+	spin_unlock(&page->lock);
+	chunk_set(bm, chunk, NEED);
+}
+
 /*
  * Something is due in addition, and a resync may have passed it already: it begins
  * anew, and skips what it has done. md's thread sees to that.
@@ -820,21 +839,20 @@ static int intent_set_bits(struct intent *bm, unsigned long first,
 	if (first > last || first >= bm->chunks)
 		return -EINVAL;
 	last = min(last, bm->chunks - 1);
+	/* first: copying that ends now must not take it that nothing is due */
+	start = chunk_start(bm, first);
+	if (start < compat_resync_offset(bm->mddev))
+		compat_set_resync_offset(bm->mddev, start);
 	for (chunk = first; chunk <= last; chunk++) {
-		/* what a resync has copied so far does not count */
-		state_change(&bm->state[chunk], SYNC, 0, 0);
-		chunk_set(bm, chunk, NEED);
+		chunk_due(bm, chunk);
 		maps_chunk_changed(bm, chunk);
 		cond_resched();
 	}
+	resync_anew(bm->conf, start);
 	if (intent_write_all_marked(bm))
 		return -EIO;
 	for (chunk = first; chunk <= last; chunk++)
 		state_change(&bm->state[chunk], 0, SAFE, SAFE);
-	start = chunk_start(bm, first);
-	if (start < compat_resync_offset(bm->mddev))
-		compat_set_resync_offset(bm->mddev, start);
-	resync_anew(bm->conf, start);
 	return 0;
 }
 
@@ -1164,12 +1182,13 @@ void intent_destroy(struct mddev *mddev)
 void intent_settle(struct mddev *mddev)
 {
 	struct r1_conf *conf = mddev->private;
+	sector_t due = min(conf->lost, conf->again);
 	struct intent *bm = mddev->bitmap;
 	int pass;
 
 	/* what nobody could read is to be resynced when the array starts anew */
-	if (conf->lost < compat_resync_offset(mddev)) {
-		compat_set_resync_offset(mddev, conf->lost);
+	if (due < compat_resync_offset(mddev)) {
+		compat_set_resync_offset(mddev, due);
 		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
 	}
 	if (!bm)
@@ -1197,7 +1216,8 @@ static void intent_departures(struct intent *bm)
 
 		if (rdev && test_bit(Faulty, &rdev->flags) &&
 		    maps_leave(bm, rdev, slot))
-			return;
+			pr_warn_ratelimited("md-raid1: %s: no memory for the map of %pg yet\n",
+					    mdname(bm->mddev), rdev->bdev);
 	}
 }
 

@@ -79,11 +79,6 @@ enum intent_page_flags {
 
 #define INTENT_BATCH	8	/* pages written at a time */
 
-/*
- * For memory that an array wants while it runs: superblocks wait for it, writes for
- * those, and memory may wait for writes. Rather have none.
- */
-#define INTENT_GFP	(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN)
 
 struct intent_batch;
 
@@ -194,6 +189,17 @@ struct intent {
 	bool			suspect;
 	u32			unread;
 };
+
+/*
+ * For what an array wants while it runs: superblocks wait for it, writes for those, and
+ * memory may wait for writes. So it is tried, and done without. (What vmalloc() needs for
+ * its own tables waits all the same; that is a page or two, and mostly there.)
+ */
+static inline gfp_t intent_gfp(const struct intent *bm)
+{
+	return READ_ONCE(bm->conf->intent) ?
+	       GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN : GFP_NOIO;
+}
 
 /* superblock.c */
 int intent_super_load(struct mddev *mddev, struct intent_super *sb);

@@ -211,16 +211,17 @@ static void map_coarsen(const struct maps *maps, unsigned int diff,
 /* Make room for one more map by a coarser grain: for all of them, or not. */
 static int maps_grow(struct maps *maps)
 {
+	gfp_t gfp = intent_gfp(maps->bm);
 	struct maps *old;
 	struct map *fresh;
 	int nr, err;
 
-	old = kmemdup(maps, sizeof(*maps), INTENT_GFP);
-	fresh = kcalloc(TABLE_ENTRIES, sizeof(*fresh), INTENT_GFP);
+	old = kmemdup(maps, sizeof(*maps), gfp);
+	fresh = kcalloc(TABLE_ENTRIES, sizeof(*fresh), gfp);
 	err = old && fresh ? maps_layout(maps, maps->quota + 1) : -ENOMEM;
 	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++)
 		if (maps->map[nr].bits)
-			err = map_alloc(maps, &fresh[nr], INTENT_GFP);
+			err = map_alloc(maps, &fresh[nr], gfp);
 
 	for (nr = 0; fresh && nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
@@ -331,14 +332,17 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
 {
 	struct maps *maps = bm->maps;
 	struct map *map;
-	int nr;
+	int nr, err = 0;
 
 	lockdep_assert_held(&bm->tick_mutex);
 
 	if (maps_used(maps) >= maps->quota)
 		maps_drop_synced(bm);
-	if (maps_used(maps) >= maps->quota && maps_grow(maps)) {
-		map = map_oldest(maps);
+	if (maps_used(maps) >= maps->quota)
+		err = maps_grow(maps);
+	if (err) {
+		/* for lack of memory, nobody is forgotten */
+		map = err == -ENOSPC ? map_oldest(maps) : NULL;
 		if (!map)
 			return NULL;
 		pr_notice("md-raid1: %s: too many absent members, forgetting %pUb: it will be copied in full\n",
@@ -350,7 +354,7 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
 	for (nr = 0; maps->map[nr].bits; nr++)
 		;
 	map = &maps->map[nr];
-	if (nr >= maps->quota || map_alloc(maps, map, INTENT_GFP))
+	if (nr >= maps->quota || map_alloc(maps, map, intent_gfp(bm)))
 		return NULL;
 	memset(&map->entry, 0, sizeof(map->entry));
 	map->entry.flags = ENTRY_USED;
@@ -629,8 +633,13 @@ bool maps_prepare(struct intent *bm)
 		if (!rdev)
 			continue;
 		if (test_bit(Faulty, &rdev->flags)) {
+			bool known = conf->member[slot].left;
+
 			if (maps_leave(bm, rdev, slot))
 				good = false;
+			else if (!known)
+				/* its removal may have been refused for lack of a map */
+				set_bit(MD_RECOVERY_NEEDED, &bm->mddev->recovery);
 		} else if (!test_bit(In_sync, &rdev->flags) &&
 			   !map_in_slot(maps, slot)) {
 			good = false;

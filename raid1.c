@@ -530,6 +530,17 @@ bool r1_fault_unrecorded(struct r1_conf *conf)
 }
 
 /*
+ * Will superblocks not say who is Faulty, now or soon? The last member has failed
+ * that (I9), or there is none any more, or the array is not to be written to.
+ */
+static bool fault_unrecordable(const struct r1_conf *conf)
+{
+	return READ_ONCE(conf->sb_failed) ||
+	       READ_ONCE(conf->mddev->degraded) == conf->raid_disks ||
+	       !md_is_rdwr(conf->mddev);
+}
+
+/*
  * Is the write expected to be on this member? Also if its recovery has ended since
  * the leg was made: those that were in sync then may have become Faulty meanwhile.
  */
@@ -581,7 +592,7 @@ void r1_write_finish(struct r1_io *io)
 	legs_release(io);
 	r1_reader_end(conf, io->srcu_idx);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
-	    r1_fault_unrecorded(conf)) {
+	    (r1_fault_unrecorded(conf) || fault_unrecordable(conf))) {
 		llist_add(&io->node, &conf->parked);
 		md_wakeup_thread(conf->mddev->thread);
 		return;
@@ -599,9 +610,14 @@ static void sb_again(struct r1_conf *conf, bool wanted)
 	struct mddev *mddev = conf->mddev;
 	unsigned long flags;
 
+	/* nobody would meet the demand */
+	if (!md_is_rdwr(mddev))
+		return;
 	spin_lock_irqsave(&conf->lock, flags);
 	if (conf->sb_failed && (wanted || mddev->sb_flags)) {
-		conf->sb_failed = false;
+		WRITE_ONCE(conf->sb_failed, false);
+		/* what was failed is not on all members, and never will be */
+		WRITE_ONCE(conf->events_open, false);
 		set_mask_bits(&mddev->sb_flags, 0,
 			      BIT(MD_SB_CHANGE_DEVS) |
 			      BIT(MD_SB_CHANGE_PENDING));
@@ -611,7 +627,8 @@ static void sb_again(struct r1_conf *conf, bool wanted)
 
 /*
  * Called by md's thread after it has had the chance to update superblocks. What
- * the last member failed to record is not acknowledged (I9).
+ * cannot be recorded is not acknowledged; and who waited for that would keep the
+ * array from being suspended.
  */
 static void parked_release(struct r1_conf *conf, struct llist_node *list)
 {
@@ -620,7 +637,7 @@ static void parked_release(struct r1_conf *conf, struct llist_node *list)
 
 	if (!list)
 		return;
-	if (READ_ONCE(conf->sb_failed)) {
+	if (fault_unrecordable(conf)) {
 		status = BLK_STS_IOERR;
 	} else if (r1_fault_unrecorded(conf)) {
 		llist_for_each_entry_safe(io, next, list, node)
@@ -813,8 +830,10 @@ static void request_flush(struct mddev *mddev, struct bio *bio)
  */
 static bool updates_due(const struct r1_conf *conf)
 {
+	/* after md core has found that no update is demanded */
+	smp_rmb();
 	return READ_ONCE(conf->apart) ||
-	       (READ_ONCE(conf->sb_failed) && READ_ONCE(conf->unrecorded));
+	       (READ_ONCE(conf->refused) && READ_ONCE(conf->unrecorded));
 }
 
 /* Have that done. False if the last member in sync fails it (I9). */
@@ -826,7 +845,7 @@ static bool updates_make(struct mddev *mddev, struct r1_conf *conf)
 			set_mask_bits(&mddev->sb_flags, 0,
 				      BIT(MD_SB_CHANGE_DEVS) |
 				      BIT(MD_SB_CHANGE_PENDING));
-		conf->update_asked = true;
+		WRITE_ONCE(conf->update_asked, true);
 		spin_unlock_irq(&conf->lock);
 		md_wakeup_thread(mddev->thread);
 		wait_event(conf->wait, !READ_ONCE(conf->update_asked));
@@ -974,7 +993,10 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 	spin_lock_irqsave(&conf->lock, flags);
 	if (member_is_last(conf, rdev)) {
 		/* md core comes here when a superblock was not written */
-		conf->sb_failed = true;
+		if (atomic_read(&mddev->pending_writes)) {
+			WRITE_ONCE(conf->sb_failed, true);
+			WRITE_ONCE(conf->refused, true);
+		}
 		spin_unlock_irqrestore(&conf->lock, flags);
 		say_last(conf, rdev);
 		return;
@@ -985,7 +1007,8 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 			    BIT(Faulty) | BIT(Blocked));
 	mddev->degraded += !!(was & BIT(In_sync));
 	/* external metadata are not written by md core, which knows when they were */
-	conf->unrecorded |= !mddev->external;
+	if (!mddev->external)
+		WRITE_ONCE(conf->unrecorded, true);
 	atomic_inc(&conf->changes);
 	set_mask_bits(&mddev->sb_flags, 0,
 		      BIT(MD_SB_CHANGE_DEVS) | BIT(MD_SB_CHANGE_PENDING));
@@ -1229,7 +1252,7 @@ static int r1_spare_active(struct mddev *mddev)
 		if (!(recovered & 1U << slot) || !r1_member_usable(rdev))
 			continue;
 		/* who finds it in sync finds this */
-		WRITE_ONCE(m->late, compat_resync_offset(mddev) != MaxSector);
+		WRITE_ONCE(m->late, r1_may_differ(conf, MaxSector));
 		if (test_and_set_bit(In_sync, &rdev->flags))
 			continue;
 		m->full = false;
@@ -1276,9 +1299,9 @@ void r1_events_written(struct r1_conf *conf)
 	}
 	/* an update begins when the one before it is over */
 	if (conf->events_open && !conf->sb_failed)
-		conf->events_written = conf->events_pending;
+		WRITE_ONCE(conf->events_written, conf->events_pending);
 	conf->events_pending = conf->mddev->events;
-	conf->events_open = true;
+	WRITE_ONCE(conf->events_open, true);
 	spin_unlock_irqrestore(&conf->lock, flags);
 }
 
@@ -1301,9 +1324,9 @@ void r1_events_now(struct r1_conf *conf)
 			member_seen(&conf->member[slot],
 				    conf->member[slot].rdev);
 	conf->events_pending = conf->mddev->events;
-	conf->events_open = conf->sb_failed;
+	WRITE_ONCE(conf->events_open, conf->sb_failed);
 	if (!conf->sb_failed)
-		conf->events_written = conf->events_pending;
+		WRITE_ONCE(conf->events_written, conf->events_pending);
 	spin_unlock_irqrestore(&conf->lock, flags);
 }
 
@@ -1322,8 +1345,8 @@ static void events_confirm(struct r1_conf *conf)
 		m->events[1] = m->events[0];
 		m->csum[1] = m->csum[0];
 	}
-	conf->events_open = false;
-	conf->events_written = conf->events_pending;
+	WRITE_ONCE(conf->events_open, false);
+	WRITE_ONCE(conf->events_written, conf->events_pending);
 }
 
 /* Has a demand for a superblock update not been met yet? */
@@ -1351,12 +1374,17 @@ void r1_updates_done(struct r1_conf *conf)
 		events_confirm(conf);
 	asked = conf->update_asked && !update_demanded(conf);
 	if (asked) {
-		conf->update_asked = false;
 		if (conf->apart && !conf->sb_failed)
-			conf->apart--;
+			WRITE_ONCE(conf->apart, conf->apart - 1);
+		WRITE_ONCE(conf->update_asked, false);
 	}
-	if (!conf->sb_failed && !update_demanded(conf))
-		conf->unrecorded = false;
+	if (!conf->sb_failed && !update_demanded(conf)) {
+		/* removals were refused, and may have been given up */
+		if (conf->unrecorded)
+			set_bit(MD_RECOVERY_NEEDED, &conf->mddev->recovery);
+		WRITE_ONCE(conf->unrecorded, false);
+		WRITE_ONCE(conf->refused, false);
+	}
 	spin_unlock_irqrestore(&conf->lock, flags);
 	if (asked)
 		wake_up_all(&conf->wait);
@@ -1372,7 +1400,8 @@ static void updates_look(struct r1_conf *conf)
 	bool met = !update_demanded(conf);
 
 	if (!((READ_ONCE(conf->events_open) && !failed) ||
-	      (READ_ONCE(conf->unrecorded) && !failed && met) ||
+	      ((READ_ONCE(conf->unrecorded) || READ_ONCE(conf->refused)) &&
+	       !failed && met) ||
 	      (READ_ONCE(conf->update_asked) && met)) ||
 	    !mddev_trylock(conf->mddev))
 		return;

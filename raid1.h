@@ -147,7 +147,9 @@ struct r1_io {
  * @events_open: members' event counts are not confirmed yet; under @lock
  * @unrecorded:	a member is Faulty, and superblocks do not say so yet; under @lock
  * @sb_failed:	the last member has failed a superblock update, which md core
- *		takes for done all the same; under @lock
+ *		takes for done all the same, and which was not tried again; under
+ *		@lock
+ * @refused:	it has done so since the last update that was made; under @lock
  * @again:	a resync is due from this sector on, besides the one that runs, or
  *		MaxSector
  * @lost:	lowest sector that the last resync could read from no member, or
@@ -183,6 +185,7 @@ struct r1_conf {
 	bool			update_asked;
 	bool			unrecorded;
 	bool			sb_failed;
+	bool			refused;
 	u8			clean_tries;
 	u64			events_pending;
 	u64			events_written;

@@ -367,7 +367,7 @@ static bool member_bits_match(const struct intent *bm,
  */
 u8 *intent_member_image(struct intent *bm, struct md_rdev *rdev, u64 events)
 {
-	u8 *image = __vmalloc(bm->pages << PAGE_SHIFT, INTENT_GFP);
+	u8 *image = __vmalloc(bm->pages << PAGE_SHIFT, intent_gfp(bm));
 	unsigned long nr;
 	bool good;
 

@@ -95,3 +95,31 @@ fill /dev/md1 5 0 4
 wait_idle /dev/md1
 assert_same "$ca" "$cb"
 assert_eq "$(sum /dev/md1 1024 128)" "$one" "content after the resync"
+md_stop /dev/md1
+
+# Flushes come to such an array, too. Who fails one is Faulty, and superblocks are not
+# written: the flush is not to wait for that.
+note "a member fails a flush while the array is auto-read-only"
+. "${0%/*}/lib-faults.sh"
+n=$(member_bad 0 16M)
+mdadm --quiet --zero-superblock "$a" "$b"
+for bitmap in internal none; do
+	mdcreate /dev/md0 --bitmap=$bitmap --assume-clean -n 2 "$n" "$a"
+	fill /dev/md0 6
+	md_stop /dev/md0
+	md_assemble /dev/md0 "$n" "$a"
+	assert_eq "$(md_attr /dev/md0 array_state)" read-auto
+	bad 0 fail=flush
+	assert_fails in_time 60 sync /dev/md0 2>/dev/null
+	assert_match "$(rdev_state /dev/md0 "$n")" faulty
+	bad 0
+	assert_eq "$(sum /dev/md0 0 256)" "$(keystream 6 262144 | md5sum | cut -d' ' -f1)" content
+	in_time 60 mdadm --quiet --stop /dev/md0
+	md_assemble /dev/md0 "$n" "$a"
+	fill /dev/md0 7 0 256
+	wait_idle /dev/md0
+	assert_eq "$(md_letters /dev/md0)" UU
+	assert_same "$n" "$a"
+	md_stop /dev/md0
+	mdadm --quiet --zero-superblock "$n" "$a"
+done
