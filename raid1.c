@@ -529,14 +529,19 @@ bool r1_fault_unrecorded(struct r1_conf *conf)
 	return pending;
 }
 
+/* With fail_last_dev, that is possible: then nobody has recorded anything. */
+static bool all_faulty(const struct r1_conf *conf)
+{
+	return READ_ONCE(conf->mddev->degraded) == conf->raid_disks;
+}
+
 /*
  * Will superblocks not say who is Faulty, now or soon? The last member has failed
  * that (I9), or there is none any more, or the array is not to be written to.
  */
 static bool fault_unrecordable(const struct r1_conf *conf)
 {
-	return READ_ONCE(conf->sb_failed) ||
-	       READ_ONCE(conf->mddev->degraded) == conf->raid_disks ||
+	return READ_ONCE(conf->sb_failed) || all_faulty(conf) ||
 	       !md_is_rdwr(conf->mddev);
 }
 
@@ -592,7 +597,7 @@ void r1_write_finish(struct r1_io *io)
 	legs_release(io);
 	r1_reader_end(conf, io->srcu_idx);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
-	    (r1_fault_unrecorded(conf) || fault_unrecordable(conf))) {
+	    (r1_fault_unrecorded(conf) || all_faulty(conf))) {
 		llist_add(&io->node, &conf->parked);
 		md_wakeup_thread(conf->mddev->thread);
 		return;
