@@ -547,7 +547,7 @@ static void intent_age(struct intent *bm)
 	struct mddev *mddev = bm->mddev;
 	u64 events = READ_ONCE(mddev->events);
 	int changes = atomic_read(&conf->changes);
-	bool idle;
+	bool idle, unrecorded;
 
 	lockdep_assert_held(&bm->tick_mutex);
 
@@ -571,8 +571,11 @@ static void intent_age(struct intent *bm)
 	 * Until the superblocks say who is away, he looks like one in sync, and
 	 * the bits are all that would tell after a crash.
 	 */
-	if (idle && (r1_fault_unrecorded(conf) ||
-		     (bm->maps && !maps_recorded(bm)))) {
+	unrecorded = r1_fault_unrecorded(conf);
+	if (idle && (unrecorded || (bm->maps && !maps_recorded(bm)))) {
+		/* no update more if one is due: where they take long, it never ends */
+		if (unrecorded && !READ_ONCE(conf->sb_failed))
+			return;
 		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
 		md_wakeup_thread(mddev->thread);
 		return;

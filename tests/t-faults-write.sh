@@ -76,7 +76,7 @@ for meanwhile in nothing active; do
 	md_attr /dev/md0 safe_mode_delay 0
 	put /dev/md0 1 1000 64
 	{
-		echo "0 16 delay $a 0 0 $a 0 8000"
+		echo "0 16 delay $a 0 0 $a 0 4000"
 		echo "16 $(($(sectors "$a") - 16)) linear $a 16"
 	} | dm_table z
 	dm_dead x "$b"
