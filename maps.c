@@ -817,9 +817,14 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 	const char *name = mdname(bm->mddev);
 	const struct mdp_superblock_1 *sb;
 	enum verdict verdict;
-	u64 events;
+	u64 events, offset;
 
 	*found = NULL;
+	/* before md core writes a superblock that says so, which nobody would accept */
+	if (!r1_member_sound(bm->mddev, rdev)) {
+		set_bit(Faulty, &rdev->flags);
+		return -EINVAL;
+	}
 	/* not a new page: what is there must not be lost for lack of memory */
 	mutex_lock(&bm->io_mutex);
 	sb = page_address(bm->stage[0]);
@@ -831,9 +836,16 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		return 0;
 	}
 	events = le64_to_cpu(sb->events);
+	offset = le64_to_cpu(sb->data_offset);
 	verdict = map_judge(bm, sb, found);
 	mutex_unlock(&bm->io_mutex);
 
+	if (offset != rdev->data_offset) {
+		pr_err("md-raid1: %s: %pg refused: its data are at sector %llu, not at %llu\n",
+		       name, rdev->bdev, offset, (u64)rdev->data_offset);
+		set_bit(Faulty, &rdev->flags);
+		return -EINVAL;
+	}
 	if (verdict == REFUSED) {
 		pr_err("md-raid1: %s: %pg refused: it was changed elsewhere since it left (event %llu); to have it overwritten: mdadm --zero-superblock and --add\n",
 		       name, rdev->bdev, events);
@@ -908,6 +920,7 @@ void maps_arrivals(struct intent *bm)
 				continue;
 			arrival->rdev = rdev;
 			arrival->dev = rdev->bdev->bd_dev;
+			arrival->offset = rdev->data_offset;
 			arrival->map = map;
 			if (map) {
 				map->entry.flags |= ENTRY_WAITING;
@@ -953,7 +966,8 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 	}
 	arrival = arrival_of(maps, rdev);
 	if (arrival) {
-		from = arrival->map;
+		from = arrival->offset == rdev->data_offset ?
+		       arrival->map : NULL;
 		memset(arrival, 0, sizeof(*arrival));
 	} else {
 		err = arrival_judge(bm, rdev, &from);

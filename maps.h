@@ -114,6 +114,7 @@ struct map {
  * struct arrival - a member that was added to the array, but has no slot yet
  * @rdev:	the member
  * @dev:	its device number
+ * @offset:	first sector of its data
  * @map:	what it lacks; NULL if that is everything
  *
  * md core makes a new member a spare before it offers it for a slot, and
@@ -122,6 +123,7 @@ struct map {
 struct arrival {
 	struct md_rdev	*rdev;
 	dev_t		dev;
+	sector_t	offset;
 	struct map	*map;
 };
 

@@ -1025,17 +1025,42 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 		conf->raid_disks - mddev->degraded, conf->raid_disks);
 }
 
-/* md core believes a superblock that has the data begin or end anywhere. */
-static bool member_too_short(const struct mddev *mddev,
-			     const struct md_rdev *rdev)
+/* Is the member's superblock where its data would be? */
+static bool member_overlaps(const struct mddev *mddev,
+			    const struct md_rdev *rdev)
+{
+	if (!mddev->persistent || mddev->external)
+		return false;
+	return rdev->data_offset + mddev->dev_sectors > rdev->sb_start &&
+	       rdev->data_offset < rdev->sb_start + (rdev->sb_size >> 9);
+}
+
+/**
+ * r1_member_sound() - can the data of a member be where they are said to be?
+ * @mddev:	the array
+ * @rdev:	the member
+ *
+ * md core believes a superblock that has the data begin or end anywhere, and
+ * what is written to "offset" and "size" of a member without a slot.
+ *
+ * Context: any; reconfig_mutex is held.
+ * Return: true if so; otherwise the log says why not
+ */
+bool r1_member_sound(struct mddev *mddev, const struct md_rdev *rdev)
 {
 	sector_t size = bdev_nr_sectors(rdev->bdev);
 
-	if (rdev->data_offset <= size &&
-	    size - rdev->data_offset >= mddev->dev_sectors)
+	if (rdev->data_offset > size ||
+	    size - rdev->data_offset < max(mddev->dev_sectors, rdev->sectors)) {
+		pr_err("md-raid1: %s: %pg is too short for the data that it is said to have\n",
+		       mdname(mddev), rdev->bdev);
 		return false;
-	pr_err("md-raid1: %s: %pg is too short for the data that it is said to have\n",
-	       mdname((struct mddev *)mddev), rdev->bdev);
+	}
+	if (member_overlaps(mddev, rdev)) {
+		pr_err("md-raid1: %s: %pg is said to have data where its superblock is\n",
+		       mdname(mddev), rdev->bdev);
+		return false;
+	}
 	return true;
 }
 
@@ -1120,7 +1145,7 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 			mdname(mddev), rdev->bdev);
 		return -EOPNOTSUPP;
 	}
-	if (member_too_short(mddev, rdev))
+	if (!r1_member_sound(mddev, rdev))
 		return -ENOSPC;
 	slot = slot_for(conf, rdev);
 	if (slot < 0) {
@@ -1809,8 +1834,8 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 				mdname(mddev), rdev->bdev);
 		if (test_bit(Faulty, &rdev->flags))
 			continue;
-		if (member_too_short(mddev, rdev))
-			return run_refuse(mddev, "a member is too short");
+		if (!r1_member_sound(mddev, rdev))
+			return run_refuse(mddev, "the data of a member cannot be where they should");
 		if (disowned_90(mddev, rdev))
 			clear_bit(In_sync, &rdev->flags);
 		if (usurper_1(mddev, rdev))

@@ -213,6 +213,7 @@ void r1_io_submit(struct r1_io *io);
 void r1_io_fail(struct r1_io *io);
 void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev);
 bool r1_member_usable(const struct md_rdev *rdev);
+bool r1_member_sound(struct mddev *mddev, const struct md_rdev *rdev);
 unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,
 			 unsigned int sectors);
 bool r1_fault_unrecorded(struct r1_conf *conf);

@@ -5,42 +5,78 @@
 md=/dev/md0
 export NBD_TIMEOUT=8
 
-# Those that stock does not have any more, and that must not show there either; and
-# those that it may have, but that take a coincidence which these cases do not bring about.
-gone=() rare=()
-case $(uname -r) in
-7.*)
-	gone=(resync_eaten check_disables bitmap_refused lost_window nowait)
-	rare=(preflush early)
-	;;
-esac
+# By the kernel's version: those that stock does not have any more, and that must not
+# show; those that may show or not, as they take a coincidence that these cases do not
+# bring about, or as nobody has looked; and whether the version is newer than all that
+# were looked at. Stable updates mend defects, so on such a one none has to show.
+gone=() rare=() newer=''
+defects_of() {
+	local minor=${1#*.*.}
+	minor=${minor%%[!0-9]*}
+	case $1 in
+	6.12.*)
+		[ "$minor" -gt 107 ] || return 0
+		[ "$minor" -ge 117 ] || rare=(resync_eaten nowait)
+		[ "$minor" -lt 117 ] || gone=(resync_eaten nowait)
+		[ "$minor" -le 117 ] || newer=yes
+		;;
+	*)
+		gone=(resync_eaten check_disables bitmap_refused lost_window nowait)
+		rare=(preflush early)
+		[[ $1 = 7.3.* && $minor -le 4 ]] || newer=yes
+		;;
+	esac
+}
+defects_of "$(uname -r)"
 
-# play CASE...: case_CASE on stock, where it has to show, and here
+# Does a defect have to show on stock? yes, no, or nothing: either
+expected() {
+	if [[ " ${gone[*]} " = *" $1 "* ]]; then
+		echo no
+	elif [[ " ${rare[*]} " != *" $1 "* && -z $newer ]]; then
+		echo yes
+	fi
+}
+
+# play_once CASE IMPL: sets $shown and $said
+play_once() {
+	shown='' said=''
+	note "$1, $2"
+	"case_$1"
+	note "    $shown: $said"
+	clear_away
+	sync_speed 100000 1000000
+}
+
+# play CASE...: case_CASE on stock, where it has to show, and here. What shows on stock
+# may take a coincidence, and gets three attempts; here it must not show in any.
 play() {
-	local impl name want bad=0
+	local impl name want attempt bad=() shows=0 names=0
 	declare -A saw
 	for impl in stock ours; do
 		load_$impl
 		sync_speed 100000 1000000
 		for name in ${ONLY:-"$@"}; do
-			shown='' said=''
-			note "$name, $impl"
-			"case_$name"
+			for attempt in 1 2 3; do
+				play_once "$name" $impl
+				[ $impl = stock ] && [ "$(expected "$name") $shown" = "yes no" ] || break
+			done
 			saw[$name,$impl]="$shown $said"
-			note "    $shown: $said"
-			clear_away
-			sync_speed 100000 1000000
 		done
 		unload
 	done
 	for name in ${ONLY:-"$@"}; do
 		printf '%-18s stock: %-4s here: %s\n' "$name" "${saw[$name,stock]%% *}" "${saw[$name,ours]%% *}"
-		want=yes
-		if [[ " ${gone[*]} " = *" $name "* ]]; then want=no; fi
-		if [[ " ${rare[*]} " = *" $name "* ]]; then want=''; fi
-		[[ ${saw[$name,stock]} = $want* && ${saw[$name,ours]} = no* ]] || bad=1
+		want=$(expected "$name")
+		[[ ${saw[$name,stock]} = $want* && ${saw[$name,ours]} = no* ]] ||
+			bad+=("$name (stock ${saw[$name,stock]}; here ${saw[$name,ours]})")
+		names=$((names + 1))
+		[[ ${saw[$name,stock]} != yes* ]] || shows=$((shows + 1))
 	done
-	[ $bad = 0 ] || fail "it is not as docs/stock-defects.md has it"
+	note "$shows of $names show on $(uname -r)${newer:+, which nobody has looked at yet}"
+	# Not that it is the test that does not work any more.
+	[ $((2 * shows)) -gt $names ] || bad+=("most of them do not show")
+	[ ${#bad[@]} = 0 ] || fail "not as docs/stock-defects.md has it: ${bad[*]}"
 }
 
 # verdict WHAT CMD...: the defect shows if CMD succeeds

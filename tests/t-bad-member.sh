@@ -145,6 +145,38 @@ want=$(sum /dev/md0)
 md_stop /dev/md0
 cp "$T/b.good" "$T/b.img"
 
+note "moved, or made longer than it is, while it is away"
+md_assemble --run /dev/md0 "$a" "$b"
+wait_idle /dev/md0
+dir=/sys/block/md0/md/dev-${b##*/}
+slotless() { [ "$(cat "$dir/slot")" = none ]; }
+offset=$(cat "$dir/offset") size=$(cat "$dir/size")
+echo faulty >"$dir/state"
+wait_for 10 slotless
+put /dev/md0 7 4096 64
+want=$(sum /dev/md0)
+keep b
+for how in offset=$((offset - 512)) offset=8 size=4294967296; do
+	mark=$(dmesg_mark)
+	echo "${how#*=}" >"$dir/${how%=*}"
+	echo re-add >"$dir/state" || true
+	wait_idle /dev/md0
+	assert_eq "$(md_letters /dev/md0)" U_ "members, $how"
+	assert_match "$(dmesg_since "$mark")" "${b##*/} (refused: its data are|is said to have data where|is too short)" "log"
+	unchanged b
+	assert_eq "$(sum /dev/md0)" "$want" "content"
+	echo "$offset" >"$dir/offset"
+	echo "$size" >"$dir/size"
+done
+mark=$(dmesg_mark)
+echo re-add >"$dir/state"
+wait_letters /dev/md0 UU
+wait_idle /dev/md0
+assert_match "$(dmesg_since "$mark")" "returns as of event [0-9]+, [0-9]{4,6} bytes to copy" "log"
+md_stop /dev/md0
+assert_same "$a" "$b"
+cp "$T/b.img" "$T/b.good"
+
 note "one member twice"
 cp "$T/a.img" "$T/e.img"
 e=$(member_loop e 12M)

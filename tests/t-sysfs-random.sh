@@ -93,7 +93,10 @@ while kill -0 $fio 2>/dev/null; do
 	pacify
 	sleep 0.5
 done
-wait $fio || fail "load: $(grep -v '^$' "$T/fio" | tail -n 20)"
+wait $fio || {
+	tail -n 40 "$T/pokes"
+	fail "seed $FUZZ_SEED, load: $(grep -E '^(fio|verify)|err=|crc' "$T/fio" | cut -c 1-200 | head -n 8)"
+}
 
 note "afterwards it works"
 pacify
@@ -102,8 +105,18 @@ want=$(keystream 1 $(($(sectors /dev/md0) * 512)) | tail -c $((tail_kib * 1024))
 assert_eq "$(sum /dev/md0 8192 $tail_kib)" "$want" "what was not written to"
 put /dev/md0 2 100 64
 assert_has /dev/md0 2 100 64
+# md core lets a spare without a slot say that it is longer than it is, and nobody
+# takes it after that; but who is in sync has a superblock.
+in_sync=0 have=()
+for m in "$a" "$b" "$c"; do
+	[[ $(rdev_state /dev/md0 "$m") != *in_sync* ]] || in_sync=$((in_sync + 1))
+done
 md_stop /dev/md0
-md_assemble --run /dev/md0 "$a" "$b" "$c"
+for m in "$a" "$b" "$c"; do
+	! mdadm --examine "$m" >/dev/null 2>&1 || have+=("$m")
+done
+md_assemble --run /dev/md0 "${have[@]}"
+assert_ge "$(md_letters /dev/md0 | tr -cd U | wc -c)" $in_sync "members in sync"
 assert_has /dev/md0 2 100 64
 assert_eq "$(sum /dev/md0 8192 $tail_kib)" "$want" "what was not written to"
 md_stop /dev/md0
