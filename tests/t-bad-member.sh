@@ -146,7 +146,9 @@ md_stop /dev/md0
 cp "$T/b.good" "$T/b.img"
 
 note "moved, or made longer than it is, while it is away"
-md_assemble --run /dev/md0 "$a" "$b"
+md_assemble --run /dev/md0 "$a"
+mdadm --quiet /dev/md0 --re-add "$b"
+wait_letters /dev/md0 UU
 wait_idle /dev/md0
 dir=/sys/block/md0/md/dev-${b##*/}
 slotless() { [ "$(cat "$dir/slot")" = none ]; }
