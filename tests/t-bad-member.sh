@@ -155,7 +155,7 @@ slotless() { [ "$(cat "$dir/slot")" = none ]; }
 offset=$(cat "$dir/offset") size=$(cat "$dir/size")
 echo faulty >"$dir/state"
 wait_for 10 slotless
-put /dev/md0 7 4096 64
+alive
 want=$(sum /dev/md0)
 keep b
 for how in offset=$((offset - 512)) offset=8 size=4294967296; do
