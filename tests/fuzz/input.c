@@ -349,6 +349,7 @@ static void place_super(const struct input *in, int m)
 		return;
 	}
 	sb->magic = MD_SB_MAGIC;
+	sb->data_offset = cpu_to_le64(disks[m].data);
 	memcpy(sb->set_uuid, array_uuid, 16);
 	/* so that members differ */
 	sb->device_uuid[15] = m + 1;
