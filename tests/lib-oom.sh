@@ -27,7 +27,7 @@ each() {
 		[[ $result != *ok ]] || good=$((good + 1))
 		"after_$name" "${result#* }"
 		[[ $result = fired* ]] || break
-		[ $n -lt 400 ] || fail "$name: no end of allocations"
+		[ $n -lt 1000 ] || fail "$name: no end of allocations"
 	done
 	[ "${result#* }" = ok ] || fail "$name failed without reason: $result"
 	note "$name: $((n - 1)) allocations failed; $((good - 1)) times, it went well all the same"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: memory runs out: the 1st, 2nd, ... allocation fails, of stops and starts
-# timeout: 900
+# timeout: 1500
 # kernel: debug
 # expect-dmesg: Call Trace
 . "${0%/*}/lib.sh"
