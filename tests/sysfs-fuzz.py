@@ -375,8 +375,9 @@ class Poker(Worker):
         if name == "new_dev":
             dev = dev_number(self.random.choice(self.members))
             text = "%d:%d" % (os.major(dev), os.minor(dev))
-            # never one that is not ours
-            return text if kind < 0.7 else self.random.choice((text + "x", ":", "0:0", "1", ""))
+            # Never one that is not ours; nor one that no driver has, for which md core
+            # has one loaded under a lock under which that might end in a deadlock.
+            return text if kind < 0.7 else self.random.choice((text + "x", ":", "0:", "1", ""))
         if words and kind < 0.85:
             return self.random.choice(words)
         if name == "level":
