@@ -80,9 +80,9 @@ fio --name=load --filename=/dev/md0 --direct=1 --ioengine=libaio --iodepth=4 --s
 	--runtime="$FUZZ_SECONDS" --rate=1m,1m --ignore_error=EIO,EIO >"$T/fio" 2>&1 &
 fio=$!
 # Once it is open, md core refuses to make it read-only; before, fio could not open it.
-writes() { awk '{ print $5 }' /sys/block/md0/stat; }
-before=$(writes)
-writes_more() { [ "$(writes)" -gt $((before + 8)) ]; }
+writes_so_far() { awk '{ print $5 }' /sys/block/md0/stat; }
+before=$(writes_so_far)
+writes_more() { [ "$(writes_so_far)" -gt $((before + 8)) ]; }
 wait_for 60 writes_more
 begin=$SECONDS pokes=0
 while [ $((SECONDS - begin)) -lt "$FUZZ_SECONDS" ]; do
