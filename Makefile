@@ -4,14 +4,14 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
 # The scripts look for the other files by themselves, if these are empty.
-export KDIR MD_HEADERS MD_MOD VMLINUX
+export KDIR MD_HEADERS MD_MOD VMLINUX INSTALL_MOD_PATH
 
 # The kernel of the test machines: see scripts/machine.
 on = $(if $(KERNEL),-k $(KERNEL))
 
 kbuild = $(MAKE) -C "$(KDIR)" M="$(CURDIR)"
 
-.PHONY: modules check install modules_install clean help test test-long test-debug fuzz model demo bench machine
+.PHONY: modules check install modules_install uninstall clean help test test-long test-debug fuzz model demo bench machine
 
 modules:
 	@command -v python3 >/dev/null || \
@@ -25,11 +25,13 @@ check:
 
 # Not by kbuild, which would look for the key that Debian signs with, and leave
 # out depmod, as the packages lack what it wants for that.
-install modules_install: modules
-	release=$$($(kbuild) -s --no-print-directory kernelrelease) && \
-	install -D -m 644 -t "$(INSTALL_MOD_PATH)/lib/modules/$$release/extra" \
-		md-raid1.ko && \
-	depmod -b "$(INSTALL_MOD_PATH)/" "$$release"
+install modules_install:
+	@scripts/install --check
+	@$(MAKE) -s modules
+	@scripts/install
+
+uninstall:
+	@scripts/install --remove $(if $(RELEASE),"$(RELEASE)")
 
 clean:
 	rm -f *.o .*.o *.ko *.mod *.mod.c .*.cmd .*.d modules.order Module.symvers compat-config.h layout-sums.h
@@ -59,7 +61,8 @@ machine:
 help:
 	@echo 'make                  build md-raid1.ko'
 	@echo 'make check            the same with all warnings, and check the style'
-	@echo 'make install          install it below /lib/modules, in extra/'
+	@echo 'make install          install it, to serve RAID-1 from the next boot on'
+	@echo 'make uninstall        take it away again (RELEASE=... from one kernel only)'
 	@echo 'make clean            remove what was built'
 	@echo 'make test [T=NAME]    run the tests, or one of them, in test machines'
 	@echo 'make test-long        run those that take long, or one of them (T=NAME)'
