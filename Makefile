@@ -18,6 +18,7 @@ modules:
 	{ echo 'The command python3 is missing, so install python3.' >&2; exit 1; }
 	@headers=$$(scripts/find-md-headers) && \
 	scripts/check-layout "$$headers" && \
+	scripts/check-inlines "$$headers" && \
 	$(kbuild) MD_HEADERS="$$headers" modules
 
 check:
