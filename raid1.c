@@ -1686,7 +1686,7 @@ static int run_check(struct mddev *mddev)
 	struct md_rdev *rdev;
 
 	if (mddev_is_dm(mddev))
-		return run_refuse(mddev, "device mapper's RAID needs the kernel's own raid1");
+		return run_refuse(mddev, "LVM's raid1 (device mapper) needs the kernel's own raid1: make uninstall, or remove /etc/modprobe.d/md-raid1.conf, then update-initramfs -u -k all and reboot");
 	if (mddev->level != 1)
 		return run_refuse(mddev, "not a RAID-1 array");
 	if (mddev->reshape_position != MaxSector)

@@ -42,6 +42,15 @@ assert_eq "$(sum /dev/md0)" "$want" content
 assert_same "$a" "$b"
 md_stop /dev/md0
 
+note "LVM's raid1 is refused with a line that tells what to do"
+modprobe dm-raid
+mark=$(dmesg_mark)
+assert_fails dmsetup create --noudevsync mirror \
+	--table "0 16384 raid raid1 2 1024 nosync 2 - $a - $b"
+assert_match "$(dmesg_since "$mark")" \
+	"md-raid1: [^ ]*: not started: LVM's raid1 .*: make uninstall, .* update-initramfs -u -k all and reboot"
+dmsetup remove --noudevsync mirror 2>/dev/null || true
+
 note "unloading leaves an array to nobody, or to stock's module"
 rmmod md_raid1
 load_stock
