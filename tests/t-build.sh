@@ -1,6 +1,6 @@
 #!/bin/bash
 # about: the build takes no headers but those that fit the kernel, and says what it lacks
-# timeout: 600
+# timeout: 900
 # kernel: stable backports
 # where: host
 set -euo pipefail
