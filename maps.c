@@ -1090,7 +1090,7 @@ u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
 
 		if (!map->bits || map->slot < 0)
 			continue;
-		rdev = bm->conf->member[map->slot].rdev;
+		rdev = READ_ONCE(bm->conf->member[map->slot].rdev);
 		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
 			continue;
 		if (test_bit(grain, map->bits)) {
@@ -1137,7 +1137,7 @@ int maps_settle(struct intent *bm, sector_t start, sector_t end)
 
 		if (!map->bits || map->slot < 0)
 			continue;
-		rdev = conf->member[map->slot].rdev;
+		rdev = READ_ONCE(conf->member[map->slot].rdev);
 		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
 			continue;
 		for (grain = find_next_bit(map->bits, last, first); grain < last;

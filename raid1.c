@@ -338,6 +338,9 @@ bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
  * A member that was recovered while a resync is due may have got what it has from
  * one that is no more; the others may differ from that, and have been read.
  *
+ * The answer is good for members that the caller has found In_sync before: a member
+ * that turns In_sync after the answer may be late as well.
+ *
  * Context: any.
  * Return: slots, as bits
  */
@@ -346,31 +349,76 @@ u32 r1_late(const struct r1_conf *conf)
 	u32 slots = 0;
 	int slot;
 
+	/* In_sync was read before this; pairs with r1_spare_active() */
+	smp_rmb();
 	for (slot = 0; slot < conf->raid_disks; slot++)
 		if (READ_ONCE(conf->member[slot].late))
 			slots |= 1U << slot;
 	return slots;
 }
 
-/*
- * Choose a slot for a read, but none of @tried, and shorten the read to what the
- * slot can give without touching bad blocks. Returns the slot, or -1.
- */
-static int read_choose_from(struct r1_conf *conf, sector_t sector, u32 tried,
-			    bool first, unsigned int *sectors)
+/* May a read go to @rdev, the member in a slot? */
+static bool read_may_use(const struct md_rdev *rdev, int slot, u32 tried)
 {
+	return !(tried & 1U << slot) && r1_member_usable(rdev) &&
+	       test_bit(In_sync, &rdev->flags);
+}
+
+/*
+ * read_choose() where the members may differ: the first member, late ones after all
+ * others.
+ */
+static struct md_rdev *read_choose_first(struct r1_conf *conf, sector_t sector,
+					 u32 tried, unsigned int *sectors,
+					 int *slot)
+{
+	struct md_rdev *best = NULL;
+	unsigned int best_run = 0;
+	bool late = true;
+	int i;
+
+	for (i = 0; i < conf->raid_disks && late; i++) {
+		const struct r1_member *m = &conf->member[i];
+		struct md_rdev *rdev = READ_ONCE(m->rdev);
+		unsigned int run;
+
+		if (!read_may_use(rdev, i, tried))
+			continue;
+		r1_hold("read-in-sync");
+		/* In_sync before late; pairs with r1_spare_active() */
+		smp_rmb();
+		late = READ_ONCE(m->late);
+		run = r1_good_run(rdev, sector, *sectors);
+		if (!run || (late && best)) {
+			late = true;
+			continue;
+		}
+		best = rdev;
+		best_run = run;
+		*slot = i;
+	}
+	if (best)
+		*sectors = best_run;
+	return best;
+}
+
+/* read_choose() where the members are equal: the one where the read costs least. */
+static struct md_rdev *read_choose_cheapest(struct r1_conf *conf,
+					    sector_t sector, u32 tried,
+					    unsigned int *sectors, int *slot)
+{
+	struct md_rdev *best = NULL;
 	unsigned int best_run = 0;
 	u64 best_cost = U64_MAX;
-	int slot, best = -1;
+	int i;
 
-	for (slot = 0; slot < conf->raid_disks; slot++) {
-		struct r1_member *m = &conf->member[slot];
+	for (i = 0; i < conf->raid_disks; i++) {
+		const struct r1_member *m = &conf->member[i];
 		struct md_rdev *rdev = READ_ONCE(m->rdev);
 		unsigned int run;
 		u64 cost;
 
-		if (tried & 1U << slot || !r1_member_usable(rdev) ||
-		    !test_bit(In_sync, &rdev->flags))
+		if (!read_may_use(rdev, i, tried))
 			continue;
 		run = r1_good_run(rdev, sector, *sectors);
 		if (!run || run < best_run)
@@ -380,26 +428,31 @@ static int read_choose_from(struct r1_conf *conf, sector_t sector, u32 tried,
 			continue;
 		best_run = run;
 		best_cost = cost;
-		best = slot;
-		if (first)
-			break;
+		best = rdev;
+		*slot = i;
 	}
-	if (best >= 0)
+	if (best)
 		*sectors = best_run;
 	return best;
 }
 
-static int read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
-		       unsigned int *sectors)
+/*
+ * Choose a member for a read, but none of the slots @tried, and shorten the read to
+ * what the member can give without touching bad blocks. Returns the member, and its
+ * slot in *@slot; or NULL. The slot may be empty by the time that this returns, so it
+ * is not looked at again: the member stays as long as the caller is an SRCU reader.
+ */
+static struct md_rdev *read_choose(struct r1_conf *conf, sector_t sector,
+				   u32 tried, unsigned int *sectors, int *slot)
 {
-	bool first = r1_must_read_first(conf, sector, *sectors);
-	int slot = -1;
+	struct md_rdev *rdev;
 
-	if (first)
-		slot = read_choose_from(conf, sector, tried | r1_late(conf),
-					true, sectors);
-	return slot >= 0 ? slot :
-	       read_choose_from(conf, sector, tried, first, sectors);
+	if (unlikely(r1_must_read_first(conf, sector, *sectors)))
+		rdev = read_choose_first(conf, sector, tried, sectors, slot);
+	else
+		rdev = read_choose_cheapest(conf, sector, tried, sectors, slot);
+	r1_hold("read-chosen");
+	return rdev;
 }
 
 /*
@@ -436,11 +489,9 @@ static void read_end(struct bio *bio)
 	io_end(io, status);
 }
 
-static void read_send(struct r1_io *io, int slot)
+static void read_send(struct r1_io *io, int slot, struct md_rdev *rdev)
 {
-	struct r1_conf *conf = io->conf;
-	struct r1_member *m = &conf->member[slot];
-	struct md_rdev *rdev = READ_ONCE(m->rdev);
+	struct r1_member *m = &io->conf->member[slot];
 	struct r1_leg *leg = &io->leg[0];
 
 	io->slot = slot;
@@ -465,11 +516,13 @@ void r1_read_resend(struct r1_io *io)
 {
 	struct r1_conf *conf = io->conf;
 	unsigned int sectors = io->sectors;
-	int slot = read_choose(conf, io->sector, io->tried, &sectors);
+	struct md_rdev *rdev;
+	int slot;
 
-	if (slot >= 0) {
+	rdev = read_choose(conf, io->sector, io->tried, &sectors, &slot);
+	if (rdev) {
 		io->sectors = sectors;
-		read_send(io, slot);
+		read_send(io, slot, rdev);
 		return;
 	}
 	pr_err_ratelimited("md-raid1: %s: sectors %llu+%u cannot be read from any member\n",
@@ -482,6 +535,7 @@ static void request_read(struct mddev *mddev, struct bio *bio)
 {
 	struct r1_conf *conf = mddev->private;
 	unsigned int sectors = bio_sectors(bio);
+	struct md_rdev *rdev;
 	struct r1_io *io;
 	int slot;
 
@@ -490,8 +544,8 @@ static void request_read(struct mddev *mddev, struct bio *bio)
 		bio_wouldblock_error(bio);
 		return;
 	}
-	slot = read_choose(conf, io->sector, 0, &sectors);
-	if (slot < 0) {
+	rdev = read_choose(conf, io->sector, 0, &sectors, &slot);
+	if (!rdev) {
 		r1_read_resend(io);
 		return;
 	}
@@ -501,7 +555,7 @@ static void request_read(struct mddev *mddev, struct bio *bio)
 	}
 	if (blk_queue_io_stat(mddev->gendisk->queue))
 		io->start_time = bio_start_io_acct(io->orig);
-	read_send(io, slot);
+	read_send(io, slot, rdev);
 }
 
 /* ------------------------------------------------------------- writes */
@@ -1281,7 +1335,11 @@ static int r1_spare_active(struct mddev *mddev)
 
 		if (!(recovered & 1U << slot) || !r1_member_usable(rdev))
 			continue;
-		/* who finds it in sync finds this */
+		/*
+		 * Before In_sync: whoever finds it in sync finds this. The atomic
+		 * operation is the barrier; pairs with read_choose_first() and
+		 * r1_late().
+		 */
 		WRITE_ONCE(m->late, r1_may_differ(conf, MaxSector));
 		if (test_and_set_bit(In_sync, &rdev->flags))
 			continue;
@@ -1473,22 +1531,19 @@ static bool has_maps(const struct r1_conf *conf)
 static void recovery_rewind(struct r1_conf *conf)
 {
 	int slot, idx;
-	bool maps;
 
 	if (test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
 		return;
 	compat_sync_error_forget(conf->mddev);
+	/* members are looked at, and may be taken out of their slots meanwhile */
 	idx = r1_reader_begin(conf);
-	maps = has_maps(conf);
-	r1_reader_end(conf, idx);
-	if (!maps)
-		return;
-	for (slot = 0; slot < conf->raid_disks; slot++) {
+	for (slot = 0; slot < conf->raid_disks && has_maps(conf); slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
 		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
 			rdev->recovery_offset = 0;
 	}
+	r1_reader_end(conf, idx);
 }
 
 /*

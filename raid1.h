@@ -226,6 +226,18 @@ bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
 u32 r1_late(const struct r1_conf *conf);
 
+/*
+ * For tests that have something happen between two steps: the caller stops there
+ * while the module's parameter "hold" has that name. Compiled only for these (hold.c).
+ */
+#ifdef R1_TEST_HOLD
+void r1_hold(const char *point);
+#else
+static inline void r1_hold(const char *point)
+{
+}
+#endif
+
 /* balance.c */
 u64 r1_read_cost(const struct r1_member *m, const struct md_rdev *rdev,
 		 sector_t sector);

@@ -393,9 +393,13 @@ static u32 slots_readable(struct r1_conf *conf, sector_t sector,
 	return slots;
 }
 
-/* The member to copy from: the first, as r1_must_read_first() wants it. */
-static int source_of(struct r1_conf *conf, u32 slots)
+/*
+ * The member to copy from, of those that the window holds: the first, as
+ * r1_must_read_first() wants it.
+ */
+static int source_of(const struct window *w, u32 slots)
 {
+	struct r1_conf *conf = w->sync->conf;
 	u32 early = slots & ~r1_late(conf);
 	int slot;
 
@@ -403,7 +407,7 @@ static int source_of(struct r1_conf *conf, u32 slots)
 		return ffs(early ?: slots) - 1;
 	for (slot = 0; slot < conf->raid_disks; slot++)
 		if (slots & 1U << slot &&
-		    !test_bit(WriteMostly, &conf->member[slot].rdev->flags))
+		    !test_bit(WriteMostly, &w->copy[slot].rdev->flags))
 			return slot;
 	return ffs(slots) - 1;
 }
@@ -481,7 +485,7 @@ static void window_copy(struct window *w)
 		w->tried |= w->read;
 		left = w->from & ~w->tried;
 		if (left) {
-			w->read = 1U << source_of(conf, left);
+			w->read = 1U << source_of(w, left);
 			copies_send(w, w->read, REQ_OP_READ);
 			return;
 		}
@@ -644,7 +648,7 @@ static void window_start(struct window *w, u32 from, u32 to)
 		return;
 	}
 	w->read = comparing(sync) ? w->from :
-		  1U << source_of(conf, w->from);
+		  1U << source_of(w, w->from);
 	copies_send(w, w->read, REQ_OP_READ);
 }
 
@@ -691,7 +695,7 @@ static void sync_clamp(struct r1_sync *sync)
 	if (sync->mode != SYNC_RECOVER)
 		return;
 	for (slot = 0; slot < conf->raid_disks; slot++) {
-		struct md_rdev *rdev = conf->member[slot].rdev;
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
 		if (rdev && !test_bit(In_sync, &rdev->flags))
 			rdev->recovery_offset = min(rdev->recovery_offset,
