@@ -478,7 +478,6 @@ static void window_write(struct window *w, struct bio_vec *buf)
 /* resync and recovery, after a read */
 static void window_copy(struct window *w)
 {
-	struct r1_conf *conf = w->sync->conf;
 	u32 left;
 
 	if (!slots_read(w)) {
@@ -637,7 +636,6 @@ static u32 window_hold(struct window *w, u32 slots)
 static void window_start(struct window *w, u32 from, u32 to)
 {
 	struct r1_sync *sync = w->sync;
-	struct r1_conf *conf = sync->conf;
 
 	w->writing = false;
 	w->tried = 0;
