@@ -207,7 +207,7 @@ static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
 }
 
 /* The request's last word; it is not a reader of the members any more. */
-static void io_end(struct r1_io *io, blk_status_t status)
+static void io_complete(struct r1_io *io, blk_status_t status)
 {
 	struct mddev *mddev = io->conf->mddev;
 	struct bio *bio = io->orig;
@@ -221,6 +221,13 @@ static void io_end(struct r1_io *io, blk_status_t status)
 	if (status)
 		bio->bi_status = status;
 	bio_endio(bio);
+}
+
+static void io_end(struct r1_io *io, blk_status_t status)
+{
+	struct mddev *mddev = io->conf->mddev;
+
+	io_complete(io, status);
 	percpu_ref_put(&mddev->active_io);
 }
 
@@ -583,6 +590,34 @@ bool r1_fault_unrecorded(struct r1_conf *conf)
 	return pending;
 }
 
+/*
+ * Is a member blocked by the handler of external metadata? md core makes a member
+ * Blocked when it fails, and the handler takes that back when its metadata say so,
+ * or removes the member. "active" in array_state is not enough: the handler may
+ * have written that before it saw the fault. With metadata of md core's own the flag
+ * tells nothing that r1_fault_unrecorded() does not know.
+ */
+static bool member_blocked(struct r1_conf *conf)
+{
+	bool blocked = false;
+	int slot, idx;
+
+	if (likely(!conf->mddev->external))
+		return false;
+	idx = r1_reader_begin(conf);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+
+		if (!rdev || !test_bit(Blocked, &rdev->flags))
+			continue;
+		blocked = true;
+		/* the handler may have missed it */
+		sysfs_notify_dirent_safe(rdev->sysfs_state);
+	}
+	r1_reader_end(conf, idx);
+	return blocked;
+}
+
 /* With fail_last_dev, that is possible: then nobody has recorded anything. */
 static bool all_faulty(const struct r1_conf *conf)
 {
@@ -637,6 +672,30 @@ static void legs_release(struct r1_io *io)
 		rdev_dec_pending(io->leg[--io->nr_legs].rdev, io->conf->mddev);
 }
 
+/*
+ * Park a request that has ended on all members. While it waits for the handler of
+ * external metadata, it does not hold up a suspension of the array: removal of a
+ * member begins with one, and may be what unblocks the request.
+ */
+static void io_park(struct r1_io *io)
+{
+	struct r1_conf *conf = io->conf;
+	struct mddev *mddev = conf->mddev;
+
+	if (mddev->external)
+		percpu_ref_put(&mddev->active_io);
+	llist_add(&io->node, &conf->parked);
+	md_wakeup_thread(mddev->thread);
+}
+
+static void parked_end(struct r1_io *io, blk_status_t status)
+{
+	if (io->conf->mddev->external)
+		io_complete(io, status);
+	else
+		io_end(io, status);
+}
+
 /**
  * r1_write_finish() - acknowledge a write or flush, or park it
  * @io:	the request; all its legs have ended
@@ -647,15 +706,18 @@ void r1_write_finish(struct r1_io *io)
 {
 	struct r1_conf *conf = io->conf;
 	blk_status_t status = write_status(io);
+	int idx = io->srcu_idx;
 
 	legs_release(io);
-	r1_reader_end(conf, io->srcu_idx);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
-	    (r1_fault_unrecorded(conf) || all_faulty(conf))) {
-		llist_add(&io->node, &conf->parked);
-		md_wakeup_thread(conf->mddev->thread);
+	    (r1_fault_unrecorded(conf) || all_faulty(conf) ||
+	     member_blocked(conf))) {
+		io_park(io);
+		/* r1_free() waits for this before it looks for parked requests */
+		r1_reader_end(conf, idx);
 		return;
 	}
+	r1_reader_end(conf, idx);
 	io_end(io, status);
 }
 
@@ -698,13 +760,13 @@ static void parked_release(struct r1_conf *conf, struct llist_node *list)
 		return;
 	if (fault_unrecordable(conf)) {
 		status = BLK_STS_IOERR;
-	} else if (r1_fault_unrecorded(conf)) {
+	} else if (r1_fault_unrecorded(conf) || member_blocked(conf)) {
 		llist_for_each_entry_safe(io, next, list, node)
 			llist_add(&io->node, &conf->parked);
 		return;
 	}
 	llist_for_each_entry_safe(io, next, list, node)
-		io_end(io, status);
+		parked_end(io, status);
 }
 
 static void write_put(struct r1_io *io)
@@ -853,9 +915,11 @@ static void write_legs(struct r1_io *io)
 
 		if (!rdev)
 			continue;
-		if (test_bit(Faulty, &rdev->flags)) {
+		if (unlikely(READ_ONCE(rdev->flags) &
+			     (BIT(Faulty) | BIT(Blocked)))) {
 			set_bit(IO_AWAIT_SB, &io->flags);
-			continue;
+			if (test_bit(Faulty, &rdev->flags))
+				continue;
 		}
 		atomic_inc(&rdev->nr_pending);
 		leg_init(io, leg, rdev, write_end);
@@ -2001,7 +2065,12 @@ out:
 static void r1_free(struct mddev *mddev, void *priv)
 {
 	struct r1_conf *conf = priv;
+	struct r1_io *io, *next;
 
+	/* another level takes over, and does not know what these wait for */
+	synchronize_srcu_expedited(&conf->srcu);
+	llist_for_each_entry_safe(io, next, llist_del_all(&conf->parked), node)
+		parked_end(io, BLK_STS_IOERR);
 	/* md core has not done so if the start of the array failed */
 	if (compat_engine_ours(mddev)) {
 		bool taken = mddev->bitmap && mddev->pers &&
