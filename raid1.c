@@ -941,7 +941,7 @@ static void request_flush(struct mddev *mddev, struct bio *bio)
 }
 
 /*
- * Do superblocks have to be updated before anything may be written?
+ * Is an update of superblocks wanted before anything may be written?
  *
  * Whoever is missing when an array starts may have got one update more than those
  * that are here. Before the first write they have to be newer than that; and each
@@ -951,18 +951,24 @@ static void request_flush(struct mddev *mddev, struct bio *bio)
  * And if the last member has failed to record that another one is Faulty, it may not
  * even say that the array is active: both would look clean after a crash.
  */
+static bool update_wanted(const struct r1_conf *conf)
+{
+	return READ_ONCE(conf->apart) ||
+	       (READ_ONCE(conf->refused) && READ_ONCE(conf->unrecorded));
+}
+
+/* ... or is one under way? */
 static bool updates_due(const struct r1_conf *conf)
 {
 	/* after md core has found that no update is demanded */
 	smp_rmb();
-	return READ_ONCE(conf->apart) ||
-	       (READ_ONCE(conf->refused) && READ_ONCE(conf->unrecorded));
+	return READ_ONCE(conf->said_clean) || update_wanted(conf);
 }
 
 /* Have that done. False if the last member in sync fails it (I9). */
 static bool updates_make(struct mddev *mddev, struct r1_conf *conf)
 {
-	while (updates_due(conf)) {
+	while (update_wanted(conf)) {
 		spin_lock_irq(&conf->lock);
 		if (!conf->update_asked)
 			set_mask_bits(&mddev->sb_flags, 0,
@@ -972,8 +978,58 @@ static bool updates_make(struct mddev *mddev, struct r1_conf *conf)
 		spin_unlock_irq(&conf->lock);
 		md_wakeup_thread(mddev->thread);
 		wait_event(conf->wait, !READ_ONCE(conf->update_asked));
-		if (updates_due(conf) && READ_ONCE(conf->sb_failed))
+		if (update_wanted(conf) && READ_ONCE(conf->sb_failed))
 			return false;
+	}
+	return true;
+}
+
+/*
+ * Announce a write to md core. It has superblocks say that the array is active, and
+ * waits for that, but takes it for done when "active" is written to array_state. So
+ * it is noted here, before the array turns active, that superblocks may say "clean".
+ * With metadata that md core does not write, "active" is how it learns that it is done.
+ */
+static void write_start(struct mddev *mddev, struct bio *bio)
+{
+	struct r1_conf *conf = mddev->private;
+	bool turning;
+
+	/* with this, the array does not turn clean */
+	percpu_ref_get(&mddev->writes_pending);
+	/* pairs with the one in md core's set_in_sync() */
+	smp_mb();
+	turning = READ_ONCE(mddev->sync_checkers);
+	/* in_sync is set before sync_checkers drops */
+	smp_rmb();
+	if (unlikely(turning || READ_ONCE(mddev->in_sync))) {
+		spin_lock(&mddev->lock);
+		if (mddev->in_sync && mddev->persistent)
+			WRITE_ONCE(conf->said_clean, true);
+		spin_unlock(&mddev->lock);
+	}
+	md_write_start(mddev, bio);
+	percpu_ref_put(&mddev->writes_pending);
+}
+
+/*
+ * The array has turned active: wait until superblocks say so. md core may declare it
+ * clean in spite of the write, before a reboot: then it is announced anew. False if
+ * the array is not to be written to any more.
+ */
+static bool active_await(struct mddev *mddev, struct bio *bio)
+{
+	struct r1_conf *conf = mddev->private;
+
+	while (READ_ONCE(conf->said_clean)) {
+		wait_event(conf->wait, !READ_ONCE(conf->said_clean) ||
+				       READ_ONCE(mddev->in_sync));
+		if (!READ_ONCE(mddev->in_sync))
+			continue;
+		if (!md_is_rdwr(mddev))
+			return false;
+		write_start(mddev, bio);
+		md_write_end(mddev);
 	}
 	return true;
 }
@@ -1005,8 +1061,9 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 	if (bio_end_sector(bio) > limit)
 		bio = io_split(conf, bio, limit - bio->bi_iter.bi_sector);
 
-	md_write_start(mddev, bio);
-	if (unlikely(updates_due(conf)) && !updates_make(mddev, conf)) {
+	write_start(mddev, bio);
+	if (unlikely(updates_due(conf)) &&
+	    !(active_await(mddev, bio) && updates_make(mddev, conf))) {
 		md_write_end(mddev);
 		bio_io_error(bio);
 		return;
@@ -1507,20 +1564,42 @@ static bool update_demanded(const struct r1_conf *conf)
 	return test_bit(MD_SB_CHANGE_DEVS, &conf->mddev->sb_flags);
 }
 
+/*
+ * What superblocks say of the array is what it is now, if it has not changed since
+ * the last update was begun. The lock is that under which it changes.
+ */
+static void active_confirm(struct r1_conf *conf)
+{
+	struct mddev *mddev = conf->mddev;
+
+	lockdep_assert_held(&mddev->reconfig_mutex);
+
+	if (likely(!READ_ONCE(conf->said_clean)))
+		return;
+	spin_lock(&mddev->lock);
+	if (!mddev->in_sync &&
+	    !test_bit(MD_SB_CHANGE_CLEAN, &mddev->sb_flags))
+		WRITE_ONCE(conf->said_clean, false);
+	spin_unlock(&mddev->lock);
+	wake_up_all(&conf->wait);
+}
+
 /**
  * r1_updates_done() - no superblock update is under way
  * @conf:	the array; reconfig_mutex is held
  *
  * What was to be recorded before the last one is recorded, unless the last member
- * has failed it.
+ * has failed it. In that case nobody is left who could have what it has not, and it
+ * does not matter whether it says that the array is active.
  *
- * Context: any.
+ * Context: process.
  */
 void r1_updates_done(struct r1_conf *conf)
 {
 	unsigned long flags;
 	bool asked;
 
+	active_confirm(conf);
 	spin_lock_irqsave(&conf->lock, flags);
 	if (conf->events_open && !conf->sb_failed)
 		events_confirm(conf);
@@ -1542,6 +1621,20 @@ void r1_updates_done(struct r1_conf *conf)
 		wake_up_all(&conf->wait);
 }
 
+/* May superblocks say by now that the array is active? */
+static bool active_unconfirmed(struct r1_conf *conf)
+{
+	const struct mddev *mddev = conf->mddev;
+
+	if (likely(!READ_ONCE(conf->said_clean)))
+		return false;
+	if (!READ_ONCE(mddev->in_sync))
+		return !test_bit(MD_SB_CHANGE_CLEAN, &mddev->sb_flags);
+	/* active_await() may have to announce a write anew */
+	wake_up_all(&conf->wait);
+	return false;
+}
+
 /*
  * Ask whether updates are done, if that would change anything: whoever holds the
  * mutex wakes this thread when he drops it, the thread itself included.
@@ -1550,8 +1643,9 @@ static void updates_look(struct r1_conf *conf)
 {
 	bool failed = READ_ONCE(conf->sb_failed);
 	bool met = !update_demanded(conf);
+	bool active = active_unconfirmed(conf);
 
-	if (!((READ_ONCE(conf->events_open) && !failed) ||
+	if (!(active || (READ_ONCE(conf->events_open) && !failed) ||
 	      ((READ_ONCE(conf->unrecorded) || READ_ONCE(conf->refused)) &&
 	       !failed && met) ||
 	      (READ_ONCE(conf->update_asked) && met)) ||

@@ -150,6 +150,8 @@ struct r1_io {
  *		takes for done all the same, and which was not tried again; under
  *		@lock
  * @refused:	it has done so since the last update that was made; under @lock
+ * @said_clean:	the array is active, or is about to be, and superblocks may still say
+ *		that it is clean; under mddev->lock
  * @again:	a resync is due from this sector on, besides the one that runs, or
  *		MaxSector
  * @lost:	lowest sector that the last resync could read from no member, or
@@ -186,6 +188,7 @@ struct r1_conf {
 	bool			unrecorded;
 	bool			sb_failed;
 	bool			refused;
+	bool			said_clean;
 	u8			clean_tries;
 	u64			events_pending;
 	u64			events_written;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# about: no write is acknowledged before external metadata have the fault of a member
+# about: no write passes before the metadata say what they must: external metadata, and "active" by hand
 # timeout: 300
 # shellcheck disable=SC2119,SC2317 # load_ours needs no parameters; functions for wait_for
 . "${0%/*}/lib.sh"
@@ -126,3 +126,33 @@ activate
 assert_match "$(rdev_state md7 "$x")" faulty.*blocked
 in_time 30 bash -c "echo readonly >/sys/block/md7/md/array_state"
 in_time 30 bash -c "echo clear >/sys/block/md7/md/array_state"
+
+# An update of the superblock that takes long shows who does not wait for it.
+z=$(dm_linear z "$a")
+modprobe dm-delay
+seed=5
+for bitmap in none internal; do
+	seed=$((seed + 1))
+	note "\"active\" is written to array_state as the array turns active, bitmap: $bitmap"
+	dm_heal z "$a"
+	dm_heal x "$b"
+	mdcreate /dev/md0 --bitmap=$bitmap --assume-clean --size=8M -n 2 "$z" "$x"
+	md_attr /dev/md0 safe_mode_delay 0.01
+	write_p /dev/md0 1 0
+	wait_for 20 state_is md0 clean
+	! mdadm -E "$z" | grep -q "State : active" || fail "the array is not clean"
+	first=$(($(data_offset "$z") / 2))
+	{
+		echo "0 16 delay $a 0 0 $a 0 3000"
+		echo "16 $(($(sectors "$a") - 16)) linear $a 16"
+	} | dm_table z
+	begin write_p /dev/md0 $seed 1000
+	wait_for 20 state_is md0 write-pending
+	md_attr /dev/md0 array_state active
+	wait_for 20 on "$x" $seed $((first + 1000))
+	mdadm -E "$z" | grep -q "State : active" || fail "a write was sent before superblocks said that the array is active"
+	done_soon
+	on /dev/md0 $seed 1000
+	dm_heal z "$a"
+	md_stop /dev/md0
+done
