@@ -36,6 +36,7 @@ uninstall:
 
 clean:
 	rm -f *.o .*.o *.ko *.mod *.mod.c .*.cmd .*.d modules.order Module.symvers compat-config.h layout-sums.h
+	rm -f tests/*.o tests/.*.o tests/*.ko tests/*.mod tests/*.mod.c tests/.*.cmd tests/.*.d
 	rm -rf .md-headers
 
 test:
