@@ -958,9 +958,10 @@ static struct intent *intent_alloc(struct mddev *mddev,
 	INIT_WORK(&bm->commit, intent_commit);
 	INIT_DELAYED_WORK(&bm->tick, intent_tick);
 
-	bm->state = vzalloc(bm->chunks);
-	bm->image = vzalloc(bm->pages << PAGE_SHIFT);
-	bm->page = kvcalloc(bm->pages, sizeof(*bm->page), GFP_KERNEL);
+	bm->state = __vmalloc(bm->chunks, intent_gfp(bm) | __GFP_ZERO);
+	bm->image = __vmalloc(bm->pages << PAGE_SHIFT,
+			      intent_gfp(bm) | __GFP_ZERO);
+	bm->page = kvcalloc(bm->pages, sizeof(*bm->page), intent_gfp(bm));
 	bm->wq = alloc_workqueue("md-raid1-%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 				 mdname(mddev));
 	bm->commit_wq = alloc_workqueue("md-raid1-commit-%s",

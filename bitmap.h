@@ -5,6 +5,7 @@
 #ifndef MD_RAID1_BITMAP_H
 #define MD_RAID1_BITMAP_H
 
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
@@ -47,6 +48,7 @@ struct intent_super {
 #define INTENT_STATE_STALE	0x2	/* the bits must not be trusted */
 #define INTENT_STATE_ERROR	0x4	/* a write of the bits had failed */
 #define INTENT_CHUNK_MIN	512
+#define INTENT_CHUNKS_MAX	(1UL << 24)	/* a byte of memory each, and more */
 #define INTENT_SEAL		16	/* events_cleared - events, see maps.c */
 #define INTENT_SLEEP_MAX	2000000	/* seconds; must fit into jiffies */
 #define INTENT_BEHIND_MAX	16383	/* largest value that mdadm accepts */
@@ -56,6 +58,7 @@ struct intent_expect {
 	const u8	*uuid;
 	u64		sync_size;	/* sectors */
 	u64		space;		/* bytes from the header to what follows */
+	u64		chunks;		/* the most that there is memory for */
 };
 
 const char *intent_super_check(const struct intent_super *sb,
@@ -192,13 +195,25 @@ struct intent {
 
 /*
  * For what an array wants while it runs: superblocks wait for it, writes for those, and
- * memory may wait for writes. So it is tried, and done without. (What vmalloc() needs for
- * its own tables waits all the same; that is a page or two, and mostly there.)
+ * memory may wait for writes. So it is tried, and done without. For what it wants at a
+ * start, memory is waited for, but nothing is killed to get it: how much it is depends
+ * on what is on the members. (What vmalloc() needs for its own tables waits all the same;
+ * that is a page or two, and mostly there.)
  */
 static inline gfp_t intent_gfp(const struct intent *bm)
 {
 	return READ_ONCE(bm->conf->intent) ?
-	       GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN : GFP_NOIO;
+	       GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN :
+	       GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+}
+
+/*
+ * How much memory an array may take because of what is on its members, which nobody
+ * has asked for: udev assembles whatever there is. In bytes, for its bits.
+ */
+static inline u64 intent_memory(void)
+{
+	return ((u64)totalram_pages() << PAGE_SHIFT) / 64;
 }
 
 /* superblock.c */

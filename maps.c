@@ -1303,7 +1303,7 @@ static bool maps_alloc(struct intent *bm)
 		return false;
 	maps->bm = bm;
 	maps->recent_shift = shift;
-	maps->recent = bits_alloc(bits_for(bm, shift), GFP_NOIO);
+	maps->recent = bits_alloc(bits_for(bm, shift), intent_gfp(bm));
 	if (!maps->recent) {
 		kfree(maps);
 		return false;
@@ -1339,7 +1339,7 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 	maps->blocks = blocks;
 	maps->grains = bits_for(bm, maps->grain_shift);
 	for (nr = 0; nr < maps->quota; nr++)
-		if (map_alloc(maps, &maps->map[nr], GFP_NOIO))
+		if (map_alloc(maps, &maps->map[nr], intent_gfp(bm)))
 			return false;
 	table_read(bm);
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)

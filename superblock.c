@@ -14,7 +14,8 @@
  *	 cleared; a member whose flush fails becomes Faulty.
  *   I6  Nothing that was read from a member is believed before
  *	 intent_super_check() and the area check have passed; a copy that is
- *	 older than another is not read at all.
+ *	 older than another is not read at all. Memory is not allocated for
+ *	 whatever number of chunks a copy has.
  *
  * Context: everything here sleeps. Locks: intent.io_mutex serialises the
  * writers, so that an older picture of a page never overtakes a newer one;
@@ -88,6 +89,8 @@ const char *intent_super_check(const struct intent_super *sb,
 		return "its bits do not fit into the space that it reserves";
 	if (bytes > ex->space)
 		return "its bits would overlap data or metadata";
+	if (intent_super_chunks(sb) > ex->chunks)
+		return "it has more chunks than 2^24, or than fit into 1/64 of the memory";
 	return NULL;
 }
 
@@ -175,6 +178,12 @@ static bool intent_lockless(const struct intent_super *sb)
 	       le32_to_cpu(sb->version) == INTENT_VERSION_LOCKLESS;
 }
 
+/* A chunk takes a byte for its state, and a bit in the image. */
+static u64 chunks_max(void)
+{
+	return min_t(u64, INTENT_CHUNKS_MAX, intent_memory() / 9 * 8);
+}
+
 /* What a member's copy of the bitmap superblock lacks; NULL if it is valid. */
 static const char *member_super(struct md_rdev *rdev, struct page *page)
 {
@@ -183,6 +192,7 @@ static const char *member_super(struct md_rdev *rdev, struct page *page)
 		.uuid = mddev->uuid,
 		.sync_size = mddev->resync_max_sectors,
 		.space = intent_room_all(mddev),
+		.chunks = chunks_max(),
 	};
 
 	if (!intent_read(rdev, 0, sizeof(struct intent_super), page))

@@ -265,6 +265,7 @@ static bool super_of(const struct array *a, int m, struct intent_super *sb)
 		.uuid = array_uuid,
 		.sync_size = in.size,
 		.space = space_for_bitmap(a),
+		.chunks = INTENT_CHUNKS_MAX,
 	};
 	struct disk *d = &disks[m];
 	u8 buf[512];

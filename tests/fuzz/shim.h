@@ -240,6 +240,7 @@ static inline unsigned long bitmap_weight(const unsigned long *p,
 #define GFP_NOIO	0
 #define __GFP_ZERO	0
 #define __GFP_NORETRY	0
+#define __GFP_RETRY_MAYFAIL 0
 #define __GFP_NOWARN	0
 typedef unsigned int gfp_t;
 
@@ -255,7 +256,6 @@ extern unsigned int shim_alloc_fails;	/* which one from now on; 0: none */
 #define kzalloc(size, gfp)	shim_alloc(1, size)
 #define kcalloc(n, size, gfp)	shim_alloc(n, size)
 #define kvcalloc(n, size, gfp)	shim_alloc(n, size)
-#define vzalloc(size)		shim_alloc(1, size)
 #define __vmalloc(size, gfp)	shim_alloc(1, size)
 #define kfree(p)		free(p)
 #define kvfree(p)		free(p)
@@ -264,6 +264,8 @@ extern unsigned int shim_alloc_fails;	/* which one from now on; 0: none */
 #define put_page(p)		free(p)
 #define __free_page(p)		free(p)
 #define page_address(p)		((void *)(p)->data)
+
+#define totalram_pages()	((4UL << 30) >> PAGE_SHIFT)
 
 static inline void *kmemdup(const void *p, size_t size, int gfp)
 {
