@@ -191,6 +191,24 @@ static inline void compat_limits_before(const struct mddev *mddev,
 #ifdef MD_HAS_LOGICAL_BLOCK_SIZE
 	lim->logical_block_size = mddev->logical_block_size;
 #endif
+#ifdef MD_HAS_ATOMIC_WRITES
+	/* a write goes to each member as a whole, from where its data are */
+	lim->features |= BLK_FEAT_ATOMIC_WRITES | BLK_FEAT_PCI_P2PDMA;
+#endif
+}
+
+/*
+ * What limits have to say after those of a member were stacked on them. The block
+ * layer sees to it that atomic writes are those of all members, but not in all
+ * kernels that this is so of peer-to-peer DMA.
+ */
+static inline void compat_limits_after(struct queue_limits *lim,
+				       struct block_device *bdev)
+{
+#ifdef MD_HAS_ATOMIC_WRITES
+	if (!(bdev_get_queue(bdev)->limits.features & BLK_FEAT_PCI_P2PDMA))
+		lim->features &= ~BLK_FEAT_PCI_P2PDMA;
+#endif
 }
 
 static inline void compat_limits_no_write_zeroes(struct queue_limits *lim)

@@ -82,7 +82,6 @@ struct layout {
 	typeof(&md_write_end) md_write_end;
 	typeof(&md_write_start) md_write_start;
 	typeof(&mddev_resume) mddev_resume;
-	typeof(&mddev_stack_new_rdev) mddev_stack_new_rdev;
 	typeof(&mddev_stack_rdev_limits) mddev_stack_rdev_limits;
 	typeof(&mddev_suspend) mddev_suspend;
 	typeof(&mddev_unlock) mddev_unlock;

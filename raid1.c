@@ -45,6 +45,7 @@
  * SRCU reader or holds a gate: so quiescing and removing a member may wait for
  * readers under reconfig_mutex.
  */
+#include <linux/blk-integrity.h>
 #include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
@@ -1210,13 +1211,28 @@ static bool member_overlaps(const struct mddev *mddev,
 	       rdev->data_offset < rdev->sb_start + (rdev->sb_size >> 9);
 }
 
+/* At a start, the limits of the array are made from those of all its members. */
+static bool blocks_too_large(const struct mddev *mddev, const struct md_rdev *rdev)
+{
+	unsigned int block = bdev_logical_block_size(rdev->bdev);
+	unsigned int limit = queue_logical_block_size(mddev->gendisk->queue);
+
+	if (!mddev->pers || block <= limit)
+		return false;
+	pr_err("md-raid1: %s: %pg refused: its logical blocks have %u bytes, those of the running array %u\n",
+	       mdname((struct mddev *)mddev), rdev->bdev, block, limit);
+	return true;
+}
+
 /**
  * r1_member_sound() - can the data of a member be where they are said to be?
  * @mddev:	the array
  * @rdev:	the member
  *
  * md core believes a superblock that has the data begin or end anywhere, and
- * what is written to "offset" and "size" of a member without a slot.
+ * what is written to "offset" and "size" of a member without a slot. Nor does it
+ * look, on 6.12, at the size of logical blocks: requests that a running array has
+ * accepted would fail on a member whose blocks are larger.
  *
  * Context: any; reconfig_mutex is held.
  * Return: true if so; otherwise the log says why not
@@ -1225,6 +1241,8 @@ bool r1_member_sound(struct mddev *mddev, const struct md_rdev *rdev)
 {
 	sector_t size = bdev_nr_sectors(rdev->bdev);
 
+	if (blocks_too_large(mddev, rdev))
+		return false;
 	if (rdev->data_offset > size ||
 	    size - rdev->data_offset < max(mddev->dev_sectors, rdev->sectors)) {
 		pr_err("md-raid1: %s: %pg is too short for the data that it is said to have\n",
@@ -1305,6 +1323,43 @@ static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 	synchronize_srcu_expedited(&conf->srcu);
 }
 
+/*
+ * What this personality does not do, though all members could. Members may disagree
+ * on whether these are supported, or fail them one by one: then they would differ,
+ * and both operations can be replaced by writes.
+ */
+static void limits_restrict(struct queue_limits *lim)
+{
+	lim->max_secure_erase_sectors = 0;
+	compat_limits_no_write_zeroes(lim);
+}
+
+/*
+ * Add the limits of a new member to those of the array; without @commit, only look
+ * whether that is possible. md core's mddev_stack_new_rdev() would let secure erase
+ * in again.
+ */
+static int limits_add(struct mddev *mddev, struct md_rdev *rdev, bool commit)
+{
+	struct request_queue *queue = mddev->gendisk->queue;
+	struct queue_limits lim = queue_limits_start_update(queue);
+	bool fits;
+
+	queue_limits_stack_bdev(&lim, rdev->bdev, rdev->data_offset,
+				mdname(mddev));
+	compat_limits_after(&lim, rdev->bdev);
+	fits = queue_limits_stack_integrity_bdev(&lim, rdev->bdev);
+	limits_restrict(&lim);
+	if (fits && commit)
+		return queue_limits_commit_update(queue, &lim);
+	queue_limits_cancel_update(queue);
+	if (fits)
+		return 0;
+	pr_err("md-raid1: %s: %pg refused: its integrity data are not like those of the array\n",
+	       mdname(mddev), rdev->bdev);
+	return -ENXIO;
+}
+
 /* Called under reconfig_mutex; mostly, but not always, the array is suspended. */
 static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 {
@@ -1327,7 +1382,8 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		add_replacement_note(conf, rdev);
 		return -EEXIST;
 	}
-	err = mddev_stack_new_rdev(mddev, rdev);
+	/* the limits stay as they are until nothing is left that may refuse it */
+	err = limits_add(mddev, rdev, false);
 	if (err)
 		return err;
 
@@ -1338,6 +1394,9 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		return -ENOSPC;
 	}
 	if (!bm || !bm->maps) {
+		err = limits_add(mddev, rdev, true);
+		if (err)
+			return err;
 		m = &conf->member[slot];
 		/* any former member of the mirror will do, whatever its slot */
 		m->full = (!bm && !compat_foreign(mddev)) ||
@@ -1357,6 +1416,8 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 
 	mutex_lock(&bm->tick_mutex);
 	err = maps_join(bm, rdev, slot);
+	if (!err)
+		err = limits_add(mddev, rdev, true);
 	if (!err) {
 		member_publish(conf, slot, rdev);
 		maps_joined(bm, slot);
@@ -2070,14 +2131,15 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 static int run_limits(struct mddev *mddev)
 {
 	struct queue_limits lim;
+	struct md_rdev *rdev;
 	int err;
 
 	md_init_stacking_limits(&lim);
 	compat_limits_before(mddev, &lim);
 	err = mddev_stack_rdev_limits(mddev, &lim, MDDEV_STACK_INTEGRITY);
-	/* members may disagree about these, and both can be done otherwise */
-	lim.max_secure_erase_sectors = 0;
-	compat_limits_no_write_zeroes(&lim);
+	rdev_for_each(rdev, mddev)
+		compat_limits_after(&lim, rdev->bdev);
+	limits_restrict(&lim);
 	return err ?: queue_limits_set(mddev->gendisk->queue, &lim);
 }
 
