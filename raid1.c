@@ -465,12 +465,13 @@ static struct md_rdev *read_choose(struct r1_conf *conf, sector_t sector,
 
 /*
  * Is the error one of the member, and not of the request? Reading ahead is refused
- * whenever that is easier, and is tried again by whoever needs the data.
+ * whenever that is easier, and is tried again by whoever needs the data. A request
+ * whose buffers lie where the device cannot take them from is invalid.
  */
 static bool read_failed(const struct r1_io *io, blk_status_t status)
 {
 	return status && status != BLK_STS_AGAIN && status != BLK_STS_NOTSUPP &&
-	       !(io->orig->bi_opf & REQ_RAHEAD);
+	       status != BLK_STS_INVAL && !(io->orig->bi_opf & REQ_RAHEAD);
 }
 
 static void read_end(struct bio *bio)
@@ -770,21 +771,6 @@ static void parked_release(struct r1_conf *conf, struct llist_node *list)
 		parked_end(io, status);
 }
 
-static void write_put(struct r1_io *io)
-{
-	struct r1_conf *conf = io->conf;
-
-	if (!atomic_dec_and_test(&io->pending))
-		return;
-	if (io->sectors)
-		gates_leave(conf, round_down(io->sector, REGION_SECTORS),
-			    io->sector + io->sectors);
-	if (test_bit(IO_BAD_BLOCKS, &io->flags))
-		r1_retry(io);
-	else
-		r1_write_finish(io);
-}
-
 /* Does a write touch nothing but what the member's log has as bad? */
 static bool leg_all_bad(const struct r1_leg *leg)
 {
@@ -830,6 +816,72 @@ static void leg_error(struct r1_leg *leg)
 		recovering_fail(io, leg);
 }
 
+/*
+ * Did a member refuse a request, without being broken? It may be invalid, or nothing
+ * that the member supports, which no device says of plain writes.
+ */
+static bool status_refuses(blk_status_t status, enum req_op op)
+{
+	return status == BLK_STS_INVAL ||
+	       (status == BLK_STS_NOTSUPP && op != REQ_OP_WRITE);
+}
+
+/* Do members in sync, which are not Faulty, have what was written? */
+static bool write_is_anywhere(const struct r1_io *io)
+{
+	int i;
+
+	for (i = 0; i < io->nr_legs; i++)
+		if (!io->leg[i].status && leg_counts(&io->leg[i]) &&
+		    r1_member_usable(io->leg[i].rdev))
+			return true;
+	return false;
+}
+
+/*
+ * A write that a member refuses is the fault of the request, as long as no member in
+ * sync has it: then the request fails, and no member is the worse for it. But one
+ * that refuses what another one took lacks it, and has to be Faulty (I5). And one
+ * that is being recovered must not have what no member in sync has (I8).
+ */
+static void refusals_settle(struct r1_io *io)
+{
+	bool anywhere = write_is_anywhere(io);
+	int i;
+
+	for (i = 0; i < io->nr_legs; i++) {
+		struct r1_leg *leg = &io->leg[i];
+		bool refused = status_refuses(leg->status, bio_op(&leg->bio));
+
+		if (!r1_member_usable(leg->rdev) || leg->all_bad ||
+		    (anywhere ? !refused : leg->status != BLK_STS_OK))
+			continue;
+		pr_err_ratelimited("md-raid1: %s: %pg has %s a write that no other member has%s\n",
+				   mdname(io->conf->mddev), leg->rdev->bdev,
+				   anywhere ? "refused" : "taken",
+				   anywhere ? " refused" : "");
+		set_bit(IO_AWAIT_SB, &io->flags);
+		leg_error(leg);
+	}
+}
+
+static void write_put(struct r1_io *io)
+{
+	struct r1_conf *conf = io->conf;
+
+	if (!atomic_dec_and_test(&io->pending))
+		return;
+	if (unlikely(test_bit(IO_REFUSED, &io->flags)))
+		refusals_settle(io);
+	if (io->sectors)
+		gates_leave(conf, round_down(io->sector, REGION_SECTORS),
+			    io->sector + io->sectors);
+	if (test_bit(IO_BAD_BLOCKS, &io->flags))
+		r1_retry(io);
+	else
+		r1_write_finish(io);
+}
+
 /* Discarding is advice; a member that cannot follow it is none the worse. */
 static bool leg_excused(const struct r1_leg *leg)
 {
@@ -847,9 +899,10 @@ static void write_end(struct bio *bio)
 			leg->all_bad = true;
 		} else {
 			leg->status = bio->bi_status;
-			/* not to be able to is not to be broken */
-			if (bio->bi_status != BLK_STS_NOTSUPP ||
-			    bio_op(bio) == REQ_OP_WRITE)
+			/* whose fault that is shows when all legs have ended */
+			if (status_refuses(bio->bi_status, bio_op(bio)))
+				set_bit(IO_REFUSED, &io->flags);
+			else
 				leg_error(leg);
 			set_bit(IO_AWAIT_SB, &io->flags);
 		}
@@ -1059,8 +1112,15 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 		bio_wouldblock_error(bio);
 		return;
 	}
-	if (bio_end_sector(bio) > limit)
+	if (bio_end_sector(bio) > limit) {
+		/* the block layer has none that is so large, whatever the limits */
+		if (unlikely(bio->bi_opf & REQ_ATOMIC)) {
+			bio->bi_status = BLK_STS_INVAL;
+			bio_endio(bio);
+			return;
+		}
 		bio = io_split(conf, bio, limit - bio->bi_iter.bi_sector);
+	}
 
 	write_start(mddev, bio);
 	if (unlikely(updates_due(conf)) &&

@@ -88,6 +88,7 @@ struct r1_leg {
 enum r1_io_flags {
 	IO_AWAIT_SB,	/* not acknowledged before a fault is recorded */
 	IO_BAD_BLOCKS,	/* a leg wrote over entries of a bad-block log */
+	IO_REFUSED,	/* a leg was refused, by a member that is not broken */
 };
 
 /**
