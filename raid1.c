@@ -1226,20 +1226,31 @@ static void spares_forget(struct mddev *mddev)
 	rcu_read_unlock();
 }
 
+/* md core tells mdadm that this was done, unless the whole array is broken. */
+static void say_not_failed(const struct r1_conf *conf, const struct md_rdev *rdev)
+{
+	pr_err("md-raid1: %s: %pg is the last member in sync: it is not set faulty, whatever mdadm says; to have it so: echo 1 > /sys/block/%s/md/fail_last_dev\n",
+	       mdname(conf->mddev), rdev->bdev, mdname(conf->mddev));
+}
+
 static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 {
+	/* md core comes here when a superblock was not written */
+	bool super = atomic_read(&mddev->pending_writes);
 	struct r1_conf *conf = mddev->private;
 	unsigned long flags, was;
 
 	spin_lock_irqsave(&conf->lock, flags);
 	if (member_is_last(conf, rdev)) {
-		/* md core comes here when a superblock was not written */
-		if (atomic_read(&mddev->pending_writes)) {
+		if (super) {
 			WRITE_ONCE(conf->sb_failed, true);
 			WRITE_ONCE(conf->refused, true);
 		}
 		spin_unlock_irqrestore(&conf->lock, flags);
-		say_last(conf, rdev);
+		if (super)
+			say_last(conf, rdev);
+		else
+			say_not_failed(conf, rdev);
 		return;
 	}
 	if (!mddev->degraded)
@@ -1848,6 +1859,22 @@ static void clean_again(struct r1_conf *conf)
 	md_wakeup_thread(mddev->thread);
 }
 
+/*
+ * md core accepts this policy for whatever has level 1, and asks no personality. The
+ * flag cannot be taken back, as md core has allocated what belongs to it.
+ */
+static void serialize_look(struct r1_conf *conf)
+{
+	bool wanted = test_bit(MD_SERIALIZE_POLICY, &conf->mddev->flags);
+
+	if (likely(wanted == conf->serialize))
+		return;
+	conf->serialize = wanted;
+	if (wanted)
+		pr_warn("md-raid1: %s: serialize_policy is not supported and has no effect\n",
+			mdname(conf->mddev));
+}
+
 static void r1_thread(struct md_thread *thread)
 {
 	struct mddev *mddev = thread->mddev;
@@ -1860,6 +1887,7 @@ static void r1_thread(struct md_thread *thread)
 	 * whoever failed in between then looks as new as those that say so (I5).
 	 */
 	mddev->can_decrease_events = 0;
+	serialize_look(conf);
 	compat_attach_late(mddev, &conf->attached);
 	recovery_rewind(conf);
 	sb_again(conf, parked);
@@ -2025,8 +2053,12 @@ static int run_check(struct mddev *mddev)
 		return run_refuse(mddev, "not a RAID-1 array");
 	if (mddev->reshape_position != MaxSector)
 		return run_refuse(mddev, "a reshape is under way, let the kernel's own raid1 finish it");
-	if (mddev->raid_disks < 1 || mddev->raid_disks > RAID1_MAX_SLOTS)
+	BUILD_BUG_ON(RAID1_MAX_SLOTS != 32);
+	if (mddev->raid_disks < 1 || mddev->raid_disks > RAID1_MAX_SLOTS) {
+		pr_err("md-raid1: %s: it has %d slots, and 32 are the most that are supported; the kernel's own raid1 can start it\n",
+		       mdname(mddev), mddev->raid_disks);
 		return run_refuse(mddev, "the number of members is not in 1 to 32");
+	}
 	rdev_for_each(rdev, mddev)
 		if (test_bit(Replacement, &rdev->flags))
 			return run_refuse(mddev, "a member is being replaced, let the kernel's own raid1 finish it");

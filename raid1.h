@@ -153,6 +153,7 @@ struct r1_io {
  * @refused:	it has done so since the last update that was made; under @lock
  * @said_clean:	the array is active, or is about to be, and superblocks may still say
  *		that it is clean; under mddev->lock
+ * @serialize:	md/serialize_policy was 1 when md's thread last looked
  * @again:	a resync is due from this sector on, besides the one that runs, or
  *		MaxSector
  * @lost:	lowest sector that the last resync could read from no member, or
@@ -190,6 +191,7 @@ struct r1_conf {
 	bool			sb_failed;
 	bool			refused;
 	bool			said_clean;
+	bool			serialize;
 	u8			clean_tries;
 	u64			events_pending;
 	u64			events_written;
