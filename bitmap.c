@@ -388,6 +388,48 @@ static void intent_arm(struct intent *bm)
 		intent_kick(bm);
 }
 
+/**
+ * intent_rewrite() - announce that members in sync are about to be rewritten
+ * @bm:		the engine
+ * @sector:	start of what is rewritten
+ * @sectors:	its length, not 0
+ *
+ * For repair and mending, which change members in sync though no request asks for
+ * it: members that are not in sync lack what is written, as they lack a write.
+ *
+ * Context: may sleep, and waits for nothing but the members; the caller is a reader
+ * of r1_conf.srcu and stays one until the last member has been written.
+ * Return: 0 when the bits are on stable storage, -EIO if nothing may be written
+ */
+int intent_rewrite(struct intent *bm, sector_t sector, unsigned int sectors)
+{
+	unsigned long first = chunk_of(bm, sector);
+	unsigned long last = chunk_of(bm, sector + sectors - 1);
+	bool ready = true;
+	unsigned long chunk;
+	int err;
+
+	for (chunk = first; chunk <= last; chunk++) {
+		if (chunk_enter(bm, chunk))
+			continue;
+		chunk_set(bm, chunk, HOT);
+		ready = false;
+	}
+	if (bm->maps)
+		maps_written(bm, sector, sectors);
+	if (ready)
+		return 0;
+	err = intent_write_all_marked(bm);
+	if (err) {
+		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change, nothing is rewritten\n",
+				   mdname(bm->mddev));
+		return err;
+	}
+	chunks_safe(bm, first, last);
+	intent_arm(bm);
+	return 0;
+}
+
 /*
  * The bits of every request on the list were set, and their pages marked,
  * before it was put there. So whatever was marked after the list was taken

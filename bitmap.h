@@ -238,6 +238,8 @@ unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);
 /* bitmap.c */
 bool __must_check intent_begin(struct intent *bm, struct r1_io *io);
 void intent_enqueue(struct intent *bm, struct r1_io *io);
+int __must_check intent_rewrite(struct intent *bm, sector_t sector,
+				unsigned int sectors);
 bool intent_needed(struct intent *bm, sector_t sector, unsigned int sectors);
 bool intent_sync_start(struct intent *bm, sector_t sector, sector_t *run);
 void intent_sync_done(struct intent *bm, sector_t end, bool all);

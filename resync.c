@@ -17,6 +17,10 @@
  *   check, repair	all members in sync	who differs (repair) or could not be
  *						read (both)
  *
+ * A member in sync that could not be read is written as well, whatever is done. Where
+ * no resync is due, rewriting a member in sync is a write: members that are not in
+ * sync lack it. window_rewrites() sees to them, before the first write.
+ *
  * A window's life, each step in a worker:
  *
  *   r1_sync_request: close gate --> read --+--> compare --> write --> end
@@ -25,6 +29,10 @@
  *						block from whichever can read it
  *
  * Rules (the numbers are those of docs/design.md):
+ *   I1  Members in sync are rewritten when the bits of the window are on stable
+ *	 storage, not earlier.
+ *   I2  What is rewritten is recent, as if a request had written it: absent members
+ *	 have it in their maps before the bits are cleared.
  *   I3  A chunk ceases to be due only when all windows in it have ended well on
  *	 all members; whatever went wrong, all from there on stays due.
  *   I5  No write is under way in a region while it is copied.
@@ -66,6 +74,8 @@ struct window {
 	sector_t		sector;
 	unsigned int		sectors;
 	bool			writing;
+	bool			reader;	/* of r1_conf.srcu, by @srcu_idx */
+	int			srcu_idx;
 	u32			read;	/* slots that are, or were, read */
 	u32			write;	/* slots to be written */
 	u32			tried;	/* slots that could not be read */
@@ -281,6 +291,9 @@ static void window_end(struct window *w, bool ok)
 			rdev_dec_pending(w->copy[slot].rdev, mddev);
 		w->copy[slot].rdev = NULL;
 	}
+	if (w->reader)
+		r1_reader_end(conf, w->srcu_idx);
+	w->reader = false;
 	r1_gate_open(conf, sector, false);
 
 	if (!ok)
@@ -412,6 +425,86 @@ static int source_of(const struct window *w, u32 slots)
 	return ffs(slots) - 1;
 }
 
+/*
+ * Hold the members of @slots that are not Faulty; returns which. While the sync
+ * thread runs, md core does not remove any.
+ */
+static u32 window_hold(struct window *w, u32 slots)
+{
+	struct r1_conf *conf = w->sync->conf;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev;
+
+		if (!(slots & 1U << slot))
+			continue;
+		rdev = READ_ONCE(conf->member[slot].rdev);
+		if (!r1_member_usable(rdev)) {
+			slots &= ~(1U << slot);
+			continue;
+		}
+		atomic_inc(&rdev->nr_pending);
+		w->copy[slot].rdev = rdev;
+		w->copy[slot].status = BLK_STS_OK;
+	}
+	return slots;
+}
+
+/* Slots whose members are being recovered. */
+static u32 slots_recovering(struct r1_conf *conf)
+{
+	u32 slots = 0;
+	int slot;
+
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
+
+		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
+			slots |= 1U << slot;
+	}
+	return slots;
+}
+
+/* Those of @slots, held by the window, whose members are Faulty. */
+static u32 slots_faulty(const struct window *w, u32 slots)
+{
+	u32 faulty = 0;
+	int slot;
+
+	for (slot = 0; slot < w->sync->conf->raid_disks; slot++)
+		if (slots & 1U << slot && !r1_member_usable(w->copy[slot].rdev))
+			faulty |= 1U << slot;
+	return faulty;
+}
+
+/*
+ * The members of *@slots are about to be written. If one of them is in sync, and no
+ * resync of it is due, those that are being recovered, and may have had this copied
+ * from another version, get it as well: they are added to *@slots. For those that are
+ * absent it is recorded. A window is a reader like a request, so that the bits are
+ * not cleared before its writes have ended.
+ *
+ * Returns false if it cannot be recorded: then nothing may be written.
+ */
+static bool __must_check window_rewrites(struct window *w, u32 *slots)
+{
+	struct r1_conf *conf = w->sync->conf;
+
+	if (w->sync->mode == SYNC_RESYNC || !(*slots & w->from))
+		return true;
+	*slots |= window_hold(w, slots_recovering(conf) & ~*slots);
+	if (!conf->intent)
+		return true;
+	w->srcu_idx = r1_reader_begin(conf);
+	w->reader = true;
+	if (intent_rewrite(conf->intent, w->sector, w->sectors))
+		return false;
+	/* one that became Faulty meanwhile may not have got the bits */
+	*slots &= ~slots_faulty(w, *slots);
+	return true;
+}
+
 /* One block of a window, from whichever member has it, to all of @to. */
 static bool salvage_block(struct window *w, unsigned int pos, unsigned int n,
 			  u32 to)
@@ -448,6 +541,10 @@ static void window_salvage(struct window *w, u32 to)
 	struct r1_sync *sync = w->sync;
 	unsigned int pos, n, lost = 0;
 
+	if (!window_rewrites(w, &to)) {
+		window_end(w, false);
+		return;
+	}
 	for (pos = 0; pos < w->sectors; pos += n) {
 		n = min_t(unsigned int, BLOCK_SECTORS, w->sectors - pos);
 		if (!salvage_block(w, pos, n, to))
@@ -462,15 +559,17 @@ static void window_salvage(struct window *w, u32 to)
 
 static void window_write(struct window *w, struct bio_vec *buf)
 {
+	bool ok = window_rewrites(w, &w->write);
 	int slot;
 
+	if (!ok || !w->write) {
+		window_end(w, ok);
+		return;
+	}
 	for (slot = 0; slot < w->sync->conf->raid_disks; slot++)
 		w->copy[slot].buf = buf;
 	w->writing = true;
-	if (w->write)
-		copies_send(w, w->write, REQ_OP_WRITE);
-	else
-		window_end(w, true);
+	copies_send(w, w->write, REQ_OP_WRITE);
 }
 
 /* ----------------------------------------------------------------- steps */
@@ -603,32 +702,6 @@ static u32 recovery_targets(struct r1_conf *conf, sector_t sector, bool due,
 			*len = min(*len, offset - sector);
 		if (due || (full && sector >= offset))
 			slots |= 1U << slot;
-	}
-	return slots;
-}
-
-/*
- * Hold the members of @slots that are not Faulty; returns which. While the sync
- * thread runs, md core does not remove any.
- */
-static u32 window_hold(struct window *w, u32 slots)
-{
-	struct r1_conf *conf = w->sync->conf;
-	int slot;
-
-	for (slot = 0; slot < conf->raid_disks; slot++) {
-		struct md_rdev *rdev;
-
-		if (!(slots & 1U << slot))
-			continue;
-		rdev = READ_ONCE(conf->member[slot].rdev);
-		if (!r1_member_usable(rdev)) {
-			slots &= ~(1U << slot);
-			continue;
-		}
-		atomic_inc(&rdev->nr_pending);
-		w->copy[slot].rdev = rdev;
-		w->copy[slot].status = BLK_STS_OK;
 	}
 	return slots;
 }
