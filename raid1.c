@@ -24,12 +24,12 @@
  *                          | no: parked until md's thread has
  *                          |     updated the superblocks
  *   A read: choose member --> submit --> end; on an error to the worker in
- *   repair.c, which mends the member and tries another one.
+ *   repair.c, which tries another one, and has the member mended afterwards.
  *
  * Gates. A region (REGION_SECTORS) shares a counter with others. Writes enter
  * the gates of all regions that they touch, in rising order, and leave them
  * when they have ended on all members. Copying closes the gate of its one
- * region and waits until it is empty; repair of a member after a read error
+ * region and waits until it is empty; mending of a block after a read error
  * wants it for itself. The counter:
  *
  *	31	     30      23..20           19..0
@@ -196,7 +196,6 @@ static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
 	io->start_time = 0;
 	io->flags = 0;
 	io->tried = 0;
-	io->retries = 0;
 	io->nr_legs = 0;
 	if (!request_enter(conf, nowait, &io->srcu_idx)) {
 		mempool_free(io, &conf->io_pool);
@@ -373,7 +372,7 @@ static bool read_may_use(const struct md_rdev *rdev, int slot, u32 tried)
 }
 
 /*
- * read_choose() where the members may differ: the first member, late ones after all
+ * r1_read_choose() where the members may differ: the first member, late ones after all
  * others.
  */
 static struct md_rdev *read_choose_first(struct r1_conf *conf, sector_t sector,
@@ -410,7 +409,7 @@ static struct md_rdev *read_choose_first(struct r1_conf *conf, sector_t sector,
 	return best;
 }
 
-/* read_choose() where the members are equal: the one where the read costs least. */
+/* r1_read_choose() where the members are equal: the one where the read costs least. */
 static struct md_rdev *read_choose_cheapest(struct r1_conf *conf,
 					    sector_t sector, u32 tried,
 					    unsigned int *sectors, int *slot)
@@ -444,14 +443,22 @@ static struct md_rdev *read_choose_cheapest(struct r1_conf *conf,
 	return best;
 }
 
-/*
- * Choose a member for a read, but none of the slots @tried, and shorten the read to
- * what the member can give without touching bad blocks. Returns the member, and its
- * slot in *@slot; or NULL. The slot may be empty by the time that this returns, so it
- * is not looked at again: the member stays as long as the caller is an SRCU reader.
+/**
+ * r1_read_choose() - choose a member for a read
+ * @conf:	the array
+ * @sector:	start of the read
+ * @tried:	slots that are not to be chosen
+ * @sectors:	its length; shortened to what the member has before a bad block
+ * @slot:	gets the member's slot
+ *
+ * The slot may be empty by the time that this returns, so it is not to be looked at
+ * again: the member stays as long as the caller is an SRCU reader.
+ *
+ * Context: any; an SRCU reader.
+ * Return: the member, or NULL if there is none
  */
-static struct md_rdev *read_choose(struct r1_conf *conf, sector_t sector,
-				   u32 tried, unsigned int *sectors, int *slot)
+struct md_rdev *r1_read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
+			       unsigned int *sectors, int *slot)
 {
 	struct md_rdev *rdev;
 
@@ -516,8 +523,9 @@ static void read_send(struct r1_io *io, int slot, struct md_rdev *rdev)
  * r1_read_resend() - try a failed read on the members that are left
  * @io:	the read; @io->tried has the slots that failed
  *
- * If nobody can read all of it, it is read piece by piece: a request for the rest
- * would wait for an array that is suspended or quiesced, which waits for this one.
+ * If no member has all of it, it is read piece by piece, as each may have what others
+ * lack. The pieces are parts of this request: a request for the rest would wait for an
+ * array that is suspended or quiesced, which waits for this one.
  *
  * Context: may sleep; an SRCU reader, the read half is handed on.
  */
@@ -528,7 +536,11 @@ void r1_read_resend(struct r1_io *io)
 	struct md_rdev *rdev;
 	int slot;
 
-	rdev = read_choose(conf, io->sector, io->tried, &sectors, &slot);
+	rdev = r1_read_choose(conf, io->sector, io->tried, &sectors, &slot);
+	if (!rdev && io->tried && r1_read_by_block(io)) {
+		sectors = io->sectors;
+		rdev = r1_read_choose(conf, io->sector, 0, &sectors, &slot);
+	}
 	if (rdev) {
 		io->sectors = sectors;
 		read_send(io, slot, rdev);
@@ -553,7 +565,7 @@ static void request_read(struct mddev *mddev, struct bio *bio)
 		bio_wouldblock_error(bio);
 		return;
 	}
-	rdev = read_choose(conf, io->sector, 0, &sectors, &slot);
+	rdev = r1_read_choose(conf, io->sector, 0, &sectors, &slot);
 	if (!rdev) {
 		r1_read_resend(io);
 		return;
@@ -1978,11 +1990,11 @@ static int r1_check_reshape(struct mddev *mddev)
 static void conf_free(struct r1_conf *conf)
 {
 	WARN_ON_ONCE(conf->sync);
+	r1_mends_free(conf);
 	if (conf->retry_wq)
 		destroy_workqueue(conf->retry_wq);
 	if (conf->wq)
 		destroy_workqueue(conf->wq);
-	safe_put_page(conf->repair_page);
 	mempool_exit(&conf->io_pool);
 	bioset_exit(&conf->split_set);
 	kvfree(conf->gate);
@@ -2026,8 +2038,7 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	conf->retry_wq = alloc_workqueue("md-raid1-retry-%s",
 					 WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 					 mdname(mddev));
-	conf->repair_page = alloc_page(GFP_KERNEL);
-	if (!conf->gate || !conf->wq || !conf->retry_wq || !conf->repair_page ||
+	if (!conf->gate || !conf->wq || !conf->retry_wq || r1_mends_alloc(conf) ||
 	    mempool_init_kmalloc_pool(&conf->io_pool, IO_POOL_MIN, io_size) ||
 	    bioset_init(&conf->split_set, IO_POOL_MIN, 0, 0)) {
 		conf_free(conf);
@@ -2315,6 +2326,7 @@ static void r1_free(struct mddev *mddev, void *priv)
 	struct r1_conf *conf = priv;
 	struct r1_io *io, *next;
 
+	r1_mends_stop(conf);
 	/* another level takes over, and does not know what these wait for */
 	synchronize_srcu_expedited(&conf->srcu);
 	llist_for_each_entry_safe(io, next, llist_del_all(&conf->parked), node)

@@ -24,6 +24,7 @@
 
 struct r1_conf;
 struct r1_io;
+struct r1_mends;
 struct r1_sync;
 struct intent;
 
@@ -89,6 +90,7 @@ enum r1_io_flags {
 	IO_AWAIT_SB,	/* not acknowledged before a fault is recorded */
 	IO_BAD_BLOCKS,	/* a leg wrote over entries of a bad-block log */
 	IO_REFUSED,	/* a leg was refused, by a member that is not broken */
+	IO_BY_BLOCK,	/* a read goes on block by block */
 };
 
 /**
@@ -104,7 +106,6 @@ enum r1_io_flags {
  * @flags:	enum r1_io_flags
  * @tried:	slots that a read has tried in vain
  * @slot:	the slot of a read's leg
- * @retries:	how often the read was sent again
  * @nr_legs:	how many of @leg are in use
  * @node:	on the list of intents, retries or parked requests
  * @leg:	one for each member of the array
@@ -121,7 +122,6 @@ struct r1_io {
 	unsigned long		flags;
 	u32			tried;
 	u8			slot;
-	u8			retries;
 	u8			nr_legs;
 	struct llist_node	node;
 	struct r1_leg		leg[];
@@ -161,8 +161,8 @@ struct r1_io {
  * @parked:	requests that wait for a superblock update
  * @retry:	requests for @retry_work
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
- * @repair_page: buffer of @retry_work
- * @retry_wq:	for @retry_work, which may wait for copying to end
+ * @retry_wq:	for @retry_work
+ * @mends:	what is to be mended; see repair.c
  * @wq:		for the steps of copying, and compat_attach.work
  * @io_pool:	struct r1_io
  * @split_set:	bios for requests that cross a region
@@ -200,8 +200,8 @@ struct r1_conf {
 	struct llist_head	parked;
 	struct llist_head	retry;
 	struct work_struct	retry_work;
-	struct page		*repair_page;
 	struct workqueue_struct	*retry_wq;
+	struct r1_mends		*mends;
 	struct workqueue_struct	*wq;
 	mempool_t		io_pool;
 	struct bio_set		split_set;
@@ -231,6 +231,10 @@ bool r1_may_differ(struct r1_conf *conf, sector_t end);
 bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
 			unsigned int sectors);
 u32 r1_late(const struct r1_conf *conf);
+struct md_rdev *r1_read_choose(struct r1_conf *conf, sector_t sector, u32 tried,
+			       unsigned int *sectors, int *slot);
+void r1_read_resend(struct r1_io *io);
+void r1_write_finish(struct r1_io *io);
 
 /*
  * For tests that have something happen between two steps: the caller stops there
@@ -254,8 +258,10 @@ void r1_read_timed(struct r1_conf *conf, const struct r1_io *io);
 /* repair.c */
 void r1_retry_work(struct work_struct *work);
 void r1_retry(struct r1_io *io);
-void r1_read_resend(struct r1_io *io);
-void r1_write_finish(struct r1_io *io);
+bool r1_read_by_block(struct r1_io *io);
+int __must_check r1_mends_alloc(struct r1_conf *conf);
+void r1_mends_stop(struct r1_conf *conf);
+void r1_mends_free(struct r1_conf *conf);
 
 /* resync.c */
 sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,

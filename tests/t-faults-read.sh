@@ -21,6 +21,9 @@ bad 0 dust=$((off + 2050)),3
 mark=$(dmesg_mark)
 assert_eq "$(sum /dev/md0)" "$want" "content"
 assert_eq "$(md_letters /dev/md0)" UU
+# the read is answered before the member is mended
+mended() { [ "$(corrected /dev/md0 "$n")" -gt 0 ]; }
+wait_for 20 mended
 assert_match "$(dmesg_since "$mark")" "were unreadable and are rewritten" "log"
 got=$(corrected /dev/md0 "$n")
 assert_ge "$got" 3 "corrected sectors"
@@ -169,3 +172,29 @@ mdadm --quiet --grow /dev/md0 --bitmap=internal
 wait_idle /dev/md0
 md_stop /dev/md0
 assert_same "$x" "$y"
+
+note "a read is answered, and others go on, while a member is being mended"
+clear_away
+n=$(member_bad 0 12M)
+b=$(member_loop b 12M)
+mdcreate /dev/md0 --bitmap=internal --assume-clean -n 2 "$n" "$b"
+fill /dev/md0 1
+want=$(sum /dev/md0 4096 128)
+off=$(data_offset "$n")
+read_from /dev/md0 "$n"
+# each read and write of these 32 blocks takes two seconds
+bad 0 dust=$((off + 8192)),256 slow-at=$((off + 8192)),256,2000 bad-read=$((off + 4096)),8
+assert_eq "$(in_time 30 dd if=/dev/md0 bs=128k skip=32 count=1 iflag=direct status=none | md5sum | cut -d' ' -f1)" "$want" content
+in_time 20 dd if=/dev/md0 of=/dev/null bs=4k skip=512 count=1 iflag=direct status=none
+put /dev/md0 13 4608 4
+note "nor is an array held up that is suspended or stopped, nor a member that leaves"
+in_time 30 mdadm --quiet --grow /dev/md0 --bitmap=none
+assert_lt "$(corrected /dev/md0 "$n")" 256 "sectors that are mended by then"
+in_time 30 mdadm --quiet --stop /dev/md0
+assemble /dev/md0 "$n" "$b"
+read_from /dev/md0 "$n"
+in_time 30 dd if=/dev/md0 of=/dev/null bs=128k skip=32 count=1 iflag=direct status=none
+mdadm --quiet /dev/md0 --fail "$n"
+remove() { mdadm --quiet /dev/md0 --remove "$n" 2>/dev/null; }
+wait_for 10 remove
+bad 0

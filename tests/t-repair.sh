@@ -116,3 +116,36 @@ wait_letters $md UUUU
 want=$(sum $md)
 whole $md UUUU "$n" "$b" "$c" "$d"
 bad 0
+md_stop $md
+
+note "mending after a read error, while a member is half recovered"
+create -n 3 "$n" "$b" "$c"
+out "$c"
+scatter $md 2 20 1500 500
+settle $md "$b"
+plant "$b" 7 8192
+md_attr $md sync_max 10240
+quiet $md --re-add "$c"
+wait_for 20 stalled
+read_from $md "$n"
+bad 0 dust=$((off + 8192)),8
+assert_eq "$(dd if=$md bs=4096 skip=1024 count=1 iflag=direct status=none | md5sum)" \
+	"$(keystream 7 4096 | md5sum)" "what was read"
+mended() { assert_le "$(corrected $md "$n")" "$1" "corrected sectors" && [ "$(corrected $md "$n")" = "$1" ]; }
+wait_for 20 mended 8
+md_attr $md sync_max max
+want=$(sum $md)
+whole $md UUU "$n" "$b" "$c"
+
+note "the same while a member is away"
+settle $md "$b"
+out "$c"
+plant "$b" 9 8192
+bad 0 dust=$((off + 8192)),8
+dd if=$md of=/dev/null bs=4096 skip=1024 count=1 iflag=direct status=none
+wait_for 20 mended 16
+settle $md "$b"
+want=$(sum $md)
+quiet $md --re-add "$c"
+whole $md UUU "$n" "$b" "$c"
+bad 0
