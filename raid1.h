@@ -20,13 +20,24 @@
 /* Writes and copying exclude each other by region; see raid1.c. */
 #define REGION_SHIFT		11
 #define REGION_SECTORS		(1U << REGION_SHIFT)
-#define GATES			4096	/* regions share gates by hash */
+#define GATES			1024	/* regions share gates by hash */
 
 struct r1_conf;
 struct r1_io;
 struct r1_mends;
 struct r1_sync;
 struct intent;
+
+/**
+ * struct r1_gate - the gate of some regions
+ * @count:	see raid1.c
+ *
+ * Every write changes it. With a line of the cache to itself, writes to other
+ * regions do not take that line from each other.
+ */
+struct r1_gate {
+	atomic_t	count;
+} ____cacheline_aligned_in_smp;
 
 /**
  * struct r1_member - one slot of the array
@@ -137,7 +148,7 @@ struct r1_io {
  *		until its last member I/O has ended
  * @frozen:	new requests wait on @wait while it is not 0; see ->quiesce()
  * @wait:	for @frozen, and for gates
- * @gate:	GATES counters; see raid1.c
+ * @gate:	GATES of them
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
  *		mddev->degraded and the request for a superblock update
  * @changes:	counts members that fail, come or go
@@ -181,7 +192,7 @@ struct r1_conf {
 	struct srcu_struct	srcu;
 	atomic_t		frozen;
 	wait_queue_head_t	wait;
-	atomic_t		*gate;
+	struct r1_gate		*gate;
 	spinlock_t		lock;
 	atomic_t		changes;
 	bool			events_open;
@@ -275,7 +286,7 @@ static inline unsigned int r1_read_left(const struct r1_io *io)
 
 static inline atomic_t *r1_gate(struct r1_conf *conf, sector_t sector)
 {
-	return &conf->gate[(sector >> REGION_SHIFT) % GATES];
+	return &conf->gate[(sector >> REGION_SHIFT) % GATES].count;
 }
 
 /*
