@@ -127,7 +127,7 @@ void r1_read_timed(struct r1_conf *conf, const struct r1_io *io)
 	struct r1_member *m = &conf->member[io->slot];
 	u32 took = min_t(u64, ktime_get_ns() - io->sent, U32_MAX);
 	u32 latency, best = U32_MAX;
-	int slot;
+	int slot, handicap;
 
 	latency_learn(m, took);
 	WRITE_ONCE(m->timed, jiffies);
@@ -143,7 +143,10 @@ void r1_read_timed(struct r1_conf *conf, const struct r1_io *io)
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		m = &conf->member[slot];
 		latency = READ_ONCE(m->latency) / best;
-		WRITE_ONCE(m->handicap, latency < HANDICAP_FROM ? 0 :
-			   min(ilog2(latency), HANDICAP_MAX));
+		handicap = latency < HANDICAP_FROM ? 0 :
+			   min(ilog2(latency), HANDICAP_MAX);
+		/* it is beside what all requests look at */
+		if (handicap != READ_ONCE(m->handicap))
+			WRITE_ONCE(m->handicap, handicap);
 	}
 }

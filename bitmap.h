@@ -142,29 +142,34 @@ struct intent_ahead {
  * @image:	the bitmap as it goes to disk, header included
  * @pages:	pages of @image
  * @page:	their locks and flags
+ * @maps:	what members lack that are not in sync, or NULL
+ * @commit_wq:	for @commit, which a tick may have to wait for
+ * @waiting:	requests that wait for a commit
+ * @ahead:	chunks that are to be safe with the next commit, though nobody waits
+ * @commit:	writes the bits that @waiting and @ahead need
  * @total:	bits that are set in all
  * @io_mutex:	serialises all writing of the bitmap
  * @stage:	what is being written, INTENT_BATCH pages
  * @writes:	writes of the bitmap; under @io_mutex
  * @flushes:	flushes of the members before bits are cleared; @tick_mutex
- * @waiting:	requests that wait for a commit
- * @ahead:	chunks that are to be safe with the next commit, though nobody waits
- * @commit:	writes the bits that @waiting and @ahead need
  * @tick:	ages and clears bits
  * @tick_mutex:	one aging pass at a time
  * @wq:		for @tick
- * @commit_wq:	for @commit, which a tick may have to wait for
  * @grace:	SRCU cookie: when it has passed, no request is left that began
  *		before the last aging pass
- * @maps:	what members lack that are not in sync, or NULL
+ * @events_cleared: event count of the array when bits were last cleared
  * @suspect:	when the array was started, its members may have differed where
  *		bits are set, though it looked clean
- * @events_cleared: event count of the array when bits were last cleared
  * @unread:	slots, as bits: when the array was started, these members were
  *		being recovered, and their copy of the bitmap was of no use
+ *
+ * All writes look at the first group, which does not change; those that have to
+ * wait for a commit write to the second.
  */
 struct intent {
 	u8			head[512];
+
+	__cacheline_group_begin_aligned(looked_at);
 	struct mddev		*mddev;
 	struct r1_conf		*conf;
 	struct intent_super	*super;
@@ -174,21 +179,26 @@ struct intent {
 	u8			*image;
 	unsigned long		pages;
 	struct intent_page	*page;
+	struct maps		*maps;
+	struct workqueue_struct	*commit_wq;
+	__cacheline_group_end_aligned(looked_at);
+
+	__cacheline_group_begin_aligned(waiters_write);
+	struct llist_head	waiting;
+	struct llist_head	ahead;
+	struct work_struct	commit;
+	__cacheline_group_end_aligned(waiters_write);
+
 	atomic_long_t		total;
 	struct mutex		io_mutex;
 	struct page		*stage[INTENT_BATCH];
 	struct intent_batch	writes;
 	struct intent_batch	flushes;
-	struct llist_head	waiting;
-	struct llist_head	ahead;
-	struct work_struct	commit;
 	struct delayed_work	tick;
 	struct mutex		tick_mutex;
 	struct workqueue_struct	*wq;
-	struct workqueue_struct	*commit_wq;
 	unsigned long		grace;
 	u64			events_cleared;
-	struct maps		*maps;
 	bool			suspect;
 	u32			unread;
 };

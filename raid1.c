@@ -2009,6 +2009,11 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	struct r1_conf *conf;
 	size_t io_size;
 
+	CACHELINE_ASSERT_GROUP_SIZE(struct r1_member, looked_at,
+				    SMP_CACHE_BYTES);
+	CACHELINE_ASSERT_GROUP_SIZE(struct r1_member, reads_write,
+				    SMP_CACHE_BYTES);
+
 	conf = kzalloc(struct_size(conf, member, mddev->raid_disks), GFP_KERNEL);
 	if (!conf)
 		return NULL;

@@ -9,6 +9,7 @@
 #define MD_RAID1_H
 
 #include <linux/bio.h>
+#include <linux/cache.h>
 #include <linux/mempool.h>
 #include <linux/srcu.h>
 #include <linux/workqueue.h>
@@ -44,38 +45,46 @@ struct r1_gate {
  * @rdev:	the member in the slot, or NULL when the slot is vacant.
  *		Changed under reconfig_mutex; readers hold an SRCU read side
  *		of r1_conf.srcu, or know that the array is suspended.
+ * @handicap:	log2 of how many times longer than on the fastest member
+ * @full:	the member has to get everything, not just what the intents say;
+ *		without member maps only
+ * @left:	it is Faulty, and its map has been made; should the map be
+ *		forgotten, no other is
+ * @late:	it came to be in sync while a resync was due: see r1_late()
+ * @events:	event count that the member's superblock has, and the one before
+ *		it if the last update may not have arrived; under r1_conf.lock
+ * @csum:	checksums of the superblocks with @events
+ * @found:	event count that it had when the array was started
  * @next_read:	sector after the last read sent to the member, for balancing
  * @reads:	counts reads, roughly
  * @latency:	how long small reads take, ns; 0: not known
  * @timed:	when that was last measured, jiffies
- * @slow_row:	how many of those measured last took far longer than @latency
- * @slow_best:	the shortest of these, ns
- * @handicap:	log2 of how many times longer than on the fastest member
- * @full:	the member has to get everything, not just what the intents say;
- *		without member maps only
- * @events:	event count that the member's superblock has, and the one before
- *		it if the last update may not have arrived; under r1_conf.lock
- * @csum:	checksums of the superblocks with @events
- * @left:	it is Faulty, and its map has been made; should the map be
- *		forgotten, no other is
- * @late:	it came to be in sync while a resync was due: see r1_late()
- * @found:	event count that it had when the array was started
+ * @slow_best:	the shortest of the last reads that took far longer than @latency
+ * @slow_row:	how many these were in a row
+ *
+ * All requests look at the first group, which hardly ever changes. Every read
+ * writes to the second, which only reads look at.
  */
 struct r1_member {
+	__cacheline_group_begin_aligned(looked_at);
 	struct md_rdev	*rdev;
+	u8		handicap;
+	bool		full;
+	bool		left;
+	bool		late;
+	u64		events[2];
+	u32		csum[2];
+	u64		found;
+	__cacheline_group_end_aligned(looked_at);
+
+	__cacheline_group_begin_aligned(reads_write);
 	sector_t	next_read;
 	unsigned int	reads;
 	u32		latency;
 	unsigned long	timed;
 	u32		slow_best;
 	u8		slow_row;
-	u8		handicap;
-	bool		full;
-	u64		events[2];
-	u32		csum[2];
-	u64		found;
-	bool		left;
-	bool		late;
+	__cacheline_group_end_aligned(reads_write);
 };
 
 /**
@@ -141,83 +150,91 @@ struct r1_io {
 /**
  * struct r1_conf - one running array; mddev->private
  * @mddev:	the array in md core's eyes
- * @raid_disks:	number of slots
  * @intent:	the intent engine, or NULL; changes only while the array is
  *		suspended or not yet running
+ * @gate:	GATES of them
+ * @raid_disks:	number of slots
+ * @frozen:	new requests wait on @wait while it is not 0; see ->quiesce()
+ * @apart:	how many updates of superblocks the first write has to wait for
+ * @unrecorded:	a member is Faulty, and superblocks do not say so yet; under @lock
+ * @refused:	@sb_failed has been set since the last update that was made; under
+ *		@lock
+ * @said_clean:	the array is active, or is about to be, and superblocks may still say
+ *		that it is clean; under mddev->lock
+ * @lost:	lowest sector that the last resync could read from no member, or
+ *		MaxSector: members in sync may differ from there on
  * @srcu:	every request is a reader from before it looks at the members
  *		until its last member I/O has ended
- * @frozen:	new requests wait on @wait while it is not 0; see ->quiesce()
+ * @io_pool:	struct r1_io
+ * @split_set:	bios for requests that cross a region
  * @wait:	for @frozen, and for gates
- * @gate:	GATES of them
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
  *		mddev->degraded and the request for a superblock update
  * @changes:	counts members that fail, come or go
- * @apart:	how many updates of superblocks the first write has to wait for
  * @update_asked: a write waits for an update of superblocks; under @lock
- * @events_pending: event count of the last superblock update that was begun
- * @events_written: event count that all members have that are not Faulty
  * @events_open: members' event counts are not confirmed yet; under @lock
- * @unrecorded:	a member is Faulty, and superblocks do not say so yet; under @lock
  * @sb_failed:	the last member has failed a superblock update, which md core
  *		takes for done all the same, and which was not tried again; under
  *		@lock
- * @refused:	it has done so since the last update that was made; under @lock
- * @said_clean:	the array is active, or is about to be, and superblocks may still say
- *		that it is clean; under mddev->lock
  * @serialize:	md/serialize_policy was 1 when md's thread last looked
+ * @need_full:	a member left before it had everything: until no slot is
+ *		vacant, bits are not enough for any that returns; without member
+ *		maps only
+ * @clean_tries: how often md core was asked again to have the array turn clean
+ * @events_pending: event count of the last superblock update that was begun
+ * @events_written: event count that all members have that are not Faulty
  * @again:	a resync is due from this sector on, besides the one that runs, or
  *		MaxSector
- * @lost:	lowest sector that the last resync could read from no member, or
- *		MaxSector: members in sync may differ from there on
+ * @hopeless:	value of compat_spares_epoch() for which recovery is pointless
  * @parked:	requests that wait for a superblock update
  * @retry:	requests for @retry_work
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
  * @retry_wq:	for @retry_work
  * @mends:	what is to be mended; see repair.c
  * @wq:		for the steps of copying, and compat_attach.work
- * @io_pool:	struct r1_io
- * @split_set:	bios for requests that cross a region
- * @hopeless:	value of compat_spares_epoch() for which recovery is pointless
- * @need_full:	a member left before it had everything: until no slot is
- *		vacant, bits are not enough for any that returns; without member
- *		maps only
  * @sync:	the running resync, recovery, check or repair, or NULL
  * @attached:	what compat.c remembers of the engine that it replaced
  * @member:	the slots
+ *
+ * All requests look at the first group, which hardly ever changes. What is written
+ * to while an array runs is outside of it.
  */
 struct r1_conf {
+	__cacheline_group_begin_aligned(looked_at);
 	struct mddev		*mddev;
-	int			raid_disks;
 	struct intent		*intent;
-	struct srcu_struct	srcu;
-	atomic_t		frozen;
-	wait_queue_head_t	wait;
 	struct r1_gate		*gate;
-	spinlock_t		lock;
-	atomic_t		changes;
-	bool			events_open;
+	int			raid_disks;
+	atomic_t		frozen;
 	unsigned int		apart;
-	bool			update_asked;
 	bool			unrecorded;
-	bool			sb_failed;
 	bool			refused;
 	bool			said_clean;
+	sector_t		lost;
+	struct srcu_struct	srcu;
+	mempool_t		io_pool;
+	struct bio_set		split_set;
+	__cacheline_group_end_aligned(looked_at);
+
+	wait_queue_head_t	wait;
+	spinlock_t		lock;
+	atomic_t		changes;
+	bool			update_asked;
+	bool			events_open;
+	bool			sb_failed;
 	bool			serialize;
+	bool			need_full;
 	u8			clean_tries;
 	u64			events_pending;
 	u64			events_written;
 	sector_t		again;
-	sector_t		lost;
+	u64			hopeless;
 	struct llist_head	parked;
 	struct llist_head	retry;
 	struct work_struct	retry_work;
 	struct workqueue_struct	*retry_wq;
 	struct r1_mends		*mends;
 	struct workqueue_struct	*wq;
-	mempool_t		io_pool;
-	struct bio_set		split_set;
-	u64			hopeless;
-	bool			need_full;
 	struct r1_sync		*sync;
 	struct compat_attach	attached;
 	struct r1_member	member[];

@@ -50,6 +50,9 @@ typedef u32 shim_dev_t;
 #define __packed	__attribute__((packed))
 #define __aligned(n)	__attribute__((aligned(n)))
 #define __maybe_unused	__attribute__((unused))
+#define ____cacheline_aligned_in_smp
+#define __cacheline_group_begin_aligned(group)	char begin_##group[0]
+#define __cacheline_group_end_aligned(group)	char end_##group[0]
 #define __release(x)	((void)0)
 #define __acquire(x)	((void)0)
 #define __acquires(x)
