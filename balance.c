@@ -5,7 +5,7 @@
  * It goes where it costs least. The cost, higher bits first:
  *
  *	63	       62..40				39..0
- *	 write-mostly	(requests under way + 1)	distance from where the
+ *	 write-mostly	(reads under way + 1)		distance from where the
  *			<< handicap			last read ended
  *
  * So idle members come first; among equals the one whose head is near, so that
@@ -35,6 +35,16 @@
 #define HANDICAP_FROM	4	/* members that differ less are equal */
 #define HANDICAP_MAX	12
 
+/*
+ * Reads that are under way, and what holds the member for longer, like copying. Writes
+ * are not counted: they go to all members, and would have to count on a line of the
+ * cache that is shared.
+ */
+static unsigned int busy(const struct r1_member *m, const struct md_rdev *rdev)
+{
+	return atomic_read(&m->reading) + atomic_read(&rdev->nr_pending);
+}
+
 /**
  * r1_read_cost() - what speaks against reading from a member
  * @m:		its slot
@@ -48,7 +58,7 @@ u64 r1_read_cost(const struct r1_member *m, const struct md_rdev *rdev,
 {
 	sector_t next = READ_ONCE(m->next_read);
 	u64 distance = next > sector ? next - sector : sector - next;
-	u64 pending = atomic_read(&rdev->nr_pending);
+	u64 pending = busy(m, rdev);
 
 	distance = min_t(u64, distance, (1ULL << 40) - 1);
 	if (!distance && pending < 8)
@@ -76,7 +86,7 @@ void r1_read_begins(struct r1_member *m, const struct md_rdev *rdev,
 	io->sent = 0;
 	if (io->sectors <= TIMED_SECTORS &&
 	    (nr % TIMED_EVERY == 0 || !READ_ONCE(m->latency)) &&
-	    atomic_read(&rdev->nr_pending) < TIMED_PENDING)
+	    busy(m, rdev) < TIMED_PENDING)
 		io->sent = ktime_get_ns();
 }
 

@@ -1041,6 +1041,23 @@ void maps_joined(struct intent *bm, int slot)
 }
 
 /**
+ * maps_want_all() - a member that has joined is to get everything
+ * @bm:		the engine; tick_mutex is held
+ * @slot:	the slot, after maps_joined()
+ */
+void maps_want_all(struct intent *bm, int slot)
+{
+	struct map *map = map_in_slot(bm->maps, slot);
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	if (WARN_ON_ONCE(!map))
+		return;
+	map_mark_everything(bm->maps, map);
+	bm->maps->dirty = true;
+}
+
+/**
  * maps_refresh() - members' superblocks are about to get a new event count
  * @bm:	the engine; tick_mutex is held
  */

@@ -182,6 +182,7 @@ void maps_written(struct intent *bm, sector_t sector, unsigned int sectors);
 int __must_check maps_commit(struct intent *bm);
 int __must_check maps_join(struct intent *bm, struct md_rdev *rdev, int slot);
 void maps_joined(struct intent *bm, int slot);
+void maps_want_all(struct intent *bm, int slot);
 void maps_on_disk(struct intent *bm, const struct md_rdev *rdev, u64 *events,
 		  u32 *csum);
 int __must_check maps_leave(struct intent *bm, struct md_rdev *rdev, int slot);

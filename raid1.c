@@ -42,8 +42,10 @@
  *				superblock update change together
  *   conf->srcu			requests are readers while they use members
  * A request never waits for reconfig_mutex or for md's thread while it is an
- * SRCU reader or holds a gate: so quiescing and removing a member may wait for
- * readers under reconfig_mutex.
+ * SRCU reader or holds a gate: so quiescing may wait for readers under
+ * reconfig_mutex. But a request takes as long as its slowest member, which may hang,
+ * and without reconfig_mutex no superblock is updated. So members come and go without
+ * such a wait; see members_release().
  */
 #include <linux/blk-integrity.h>
 #include <linux/delay.h>
@@ -65,6 +67,12 @@
 #define WRITE_REGIONS	64
 
 #define IO_POOL_MIN	64
+
+/* Under reconfig_mutex, requests are not waited for any longer, in jiffies. */
+#define GRACE_WAIT	HZ
+
+/* How long to wait, at most, before looking again whether requests have ended. */
+#define RELEASE_DELAY	(HZ / 10)
 
 /* How often md core is asked again to have an idle array turn clean. */
 #define CLEAN_TRIES	2
@@ -489,7 +497,7 @@ static void read_end(struct bio *bio)
 	blk_status_t status = bio->bi_status;
 
 	bio_uninit(bio);
-	rdev_dec_pending(leg->rdev, conf->mddev);
+	atomic_dec(&conf->member[io->slot].reading);
 	if (read_failed(io, status)) {
 		leg->status = status;
 		r1_retry(io);
@@ -514,7 +522,7 @@ static void read_send(struct r1_io *io, int slot, struct md_rdev *rdev)
 	io->nr_legs = 1;
 	WRITE_ONCE(m->next_read, io->sector + io->sectors);
 	r1_read_begins(m, rdev, io);
-	atomic_inc(&rdev->nr_pending);
+	atomic_inc(&m->reading);
 	leg_init(io, leg, rdev, read_end);
 	submit_bio_noacct(&leg->bio);
 }
@@ -680,12 +688,6 @@ static blk_status_t write_status(const struct r1_io *io)
 	return status;
 }
 
-static void legs_release(struct r1_io *io)
-{
-	while (io->nr_legs)
-		rdev_dec_pending(io->leg[--io->nr_legs].rdev, io->conf->mddev);
-}
-
 /*
  * Park a request that has ended on all members. While it waits for the handler of
  * external metadata, it does not hold up a suspension of the array: removal of a
@@ -722,7 +724,6 @@ void r1_write_finish(struct r1_io *io)
 	blk_status_t status = write_status(io);
 	int idx = io->srcu_idx;
 
-	legs_release(io);
 	if (!status && test_bit(IO_AWAIT_SB, &io->flags) &&
 	    (r1_fault_unrecorded(conf) || all_faulty(conf) ||
 	     member_blocked(conf))) {
@@ -987,7 +988,6 @@ static void write_legs(struct r1_io *io)
 			if (test_bit(Faulty, &rdev->flags))
 				continue;
 		}
-		atomic_inc(&rdev->nr_pending);
 		leg_init(io, leg, rdev, write_end);
 		leg->bio.bi_opf &= ~REQ_NOWAIT;
 		io->nr_legs++;
@@ -1245,11 +1245,111 @@ static void say_not_failed(const struct r1_conf *conf, const struct md_rdev *rde
 	       mdname(conf->mddev), rdev->bdev, mdname(conf->mddev));
 }
 
+/* The slot that a member is in, or NULL. */
+static struct r1_member *member_slot(struct r1_conf *conf,
+				     const struct md_rdev *rdev)
+{
+	int slot;
+
+	lockdep_assert_held(&conf->lock);
+
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (conf->member[slot].rdev == rdev)
+			return &conf->member[slot];
+	return NULL;
+}
+
+/*
+ * Requests do not count in a member's nr_pending, but md core goes by that. It would
+ * take out a member that is to leave while requests use it, and before that suspend the
+ * array, which then waits for these requests and lets no others in. So the member is
+ * held as long as requests may use it that have found it in its slot, and not Faulty.
+ */
+static void member_hold(struct r1_conf *conf, struct r1_member *m,
+			struct md_rdev *rdev)
+{
+	lockdep_assert_held(&conf->lock);
+
+	m->held = true;
+	atomic_inc(&rdev->nr_pending);
+}
+
+/* From here on, no request finds the member; let go of it when all others ended. */
+static void member_release(struct r1_conf *conf, struct r1_member *m)
+{
+	lockdep_assert_held(&conf->lock);
+
+	m->grace = start_poll_synchronize_srcu(&conf->srcu);
+	conf->release_delay = 1;
+	mod_delayed_work(conf->wq, &conf->release, conf->release_delay);
+}
+
+/* False if it is too early for that. */
+static bool member_let_go(struct r1_conf *conf, struct r1_member *m)
+{
+	struct md_rdev *rdev = m->leaving ?: m->rdev;
+
+	lockdep_assert_held(&conf->lock);
+
+	if (!poll_state_synchronize_srcu(&conf->srcu, m->grace))
+		return false;
+	m->held = false;
+	atomic_dec(&rdev->nr_pending);
+	/* as rdev_dec_pending() does, but also for one that is not Faulty */
+	set_bit(MD_RECOVERY_NEEDED, &conf->mddev->recovery);
+	md_wakeup_thread(conf->mddev->thread);
+	return true;
+}
+
+/*
+ * Let go of the members that no request uses any more. md core then takes them out;
+ * it has been told that they were busy, if it has tried before. A hung member keeps all
+ * that have left since, but nothing waits for it here.
+ */
+static void members_release(struct work_struct *work)
+{
+	struct r1_conf *conf = container_of(to_delayed_work(work),
+					    struct r1_conf, release);
+	bool early = false;
+	int slot;
+
+	spin_lock_irq(&conf->lock);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+
+		if (m->held && !member_let_go(conf, m))
+			early = true;
+	}
+	if (early)
+		queue_delayed_work(conf->wq, &conf->release,
+				   conf->release_delay);
+	conf->release_delay = min(2 * conf->release_delay, RELEASE_DELAY);
+	spin_unlock_irq(&conf->lock);
+}
+
+/*
+ * Wait for the requests that are under way, but not for long: see GRACE_WAIT. While the
+ * array is suspended, there are none. False if there may still be one.
+ */
+static bool __must_check requests_ended(struct r1_conf *conf)
+{
+	unsigned long cookie = start_poll_synchronize_srcu(&conf->srcu);
+	unsigned long end = jiffies + GRACE_WAIT;
+
+	while (!poll_state_synchronize_srcu(&conf->srcu, cookie)) {
+		if (time_after(jiffies, end))
+			return false;
+		schedule_timeout_uninterruptible(1);
+	}
+	return true;
+}
+
 static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 {
 	/* md core comes here when a superblock was not written */
 	bool super = atomic_read(&mddev->pending_writes);
 	struct r1_conf *conf = mddev->private;
+	struct r1_member *m;
 	unsigned long flags, was;
 
 	spin_lock_irqsave(&conf->lock, flags);
@@ -1267,8 +1367,17 @@ static void r1_error(struct mddev *mddev, struct md_rdev *rdev)
 	}
 	if (!mddev->degraded)
 		spares_forget(mddev);
+	m = member_slot(conf, rdev);
+	/* another error may have come first */
+	if (m && m->held)
+		m = NULL;
+	/* before md core finds it Faulty */
+	if (m)
+		member_hold(conf, m, rdev);
 	was = set_mask_bits(&rdev->flags, BIT(In_sync),
 			    BIT(Faulty) | BIT(Blocked));
+	if (m)
+		member_release(conf, m);
 	mddev->degraded += !!(was & BIT(In_sync));
 	/* external metadata are not written by md core, which knows when they were */
 	if (!mddev->external)
@@ -1340,6 +1449,11 @@ bool r1_member_sound(struct mddev *mddev, const struct md_rdev *rdev)
 	return true;
 }
 
+static bool slot_vacant(const struct r1_conf *conf, int slot)
+{
+	return !conf->member[slot].rdev && !conf->member[slot].leaving;
+}
+
 /* The slot for a new member: the one that it had, or else any vacant one. */
 static int slot_for(struct r1_conf *conf, const struct md_rdev *rdev)
 {
@@ -1348,10 +1462,10 @@ static int slot_for(struct r1_conf *conf, const struct md_rdev *rdev)
 	if (rdev->raid_disk >= 0)
 		first = last = rdev->raid_disk;
 	slot = rdev->saved_raid_disk;
-	if (slot >= first && slot <= last && !conf->member[slot].rdev)
+	if (slot >= first && slot <= last && slot_vacant(conf, slot))
 		return slot;
 	for (slot = first; slot <= last; slot++)
-		if (!conf->member[slot].rdev)
+		if (slot_vacant(conf, slot))
 			return slot;
 	return -1;
 }
@@ -1380,8 +1494,12 @@ static void member_seen(struct r1_member *m, const struct md_rdev *rdev)
 	m->csum[1] = m->csum[0];
 }
 
-/* Put a member into its slot; returns when all requests know of it. */
-static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
+/*
+ * Put a member into its slot. False if writes may be under way that do not know of it,
+ * and go to the others alone: then it has to get everything. That is enough, as they
+ * are inside their gates, and copying waits for that.
+ */
+static bool __must_check member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 {
 	struct r1_member *m = &conf->member[slot];
 	unsigned long flags;
@@ -1399,11 +1517,14 @@ static void member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 	member_seen(m, rdev);
 	if (conf->intent && conf->intent->maps)
 		maps_on_disk(conf->intent, rdev, &m->events[1], &m->csum[1]);
-	spin_unlock_irqrestore(&conf->lock, flags);
 	atomic_inc(&conf->changes);
-	/* pairs with READ_ONCE(): who finds it there finds all of the above */
+	/*
+	 * Pairs with READ_ONCE(): who finds it there finds all of the above. Under the
+	 * lock, as an error may come at any time: then it is held if it was found.
+	 */
 	smp_store_release(&m->rdev, rdev);
-	synchronize_srcu_expedited(&conf->srcu);
+	spin_unlock_irqrestore(&conf->lock, flags);
+	return requests_ended(conf);
 }
 
 /*
@@ -1450,6 +1571,7 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 	struct r1_member *m;
 	struct intent *bm;
 	int slot, err;
+	bool told;
 
 	if (compat_spares_epoch(mddev) == conf->hopeless)
 		return -EBUSY;
@@ -1485,9 +1607,10 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		m->full = (!bm && !compat_foreign(mddev)) ||
 			  rdev->saved_raid_disk < 0 || conf->need_full ||
 			  (bm && !intent_member_bits(bm, rdev));
+		if (!member_publish(conf, slot, rdev))
+			m->full = true;
 		if (m->full)
 			rdev->saved_raid_disk = -1;
-		member_publish(conf, slot, rdev);
 		if (bm)
 			intent_member_joined(bm);
 		pr_info("md-raid1: %s: %pg joins slot %d, %s\n", mdname(mddev),
@@ -1502,8 +1625,13 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 	if (!err)
 		err = limits_add(mddev, rdev, true);
 	if (!err) {
-		member_publish(conf, slot, rdev);
+		told = member_publish(conf, slot, rdev);
 		maps_joined(bm, slot);
+		if (!told) {
+			pr_info("md-raid1: %s: %pg gets everything, as requests take long that did not know of it\n",
+				mdname(mddev), rdev->bdev);
+			maps_want_all(bm, slot);
+		}
 		/* if this fails, a crash may cost copying: no reason to refuse */
 		if (md_is_rdwr(mddev) && maps_commit(bm))
 			pr_warn("md-raid1: %s: cannot write the member maps\n",
@@ -1531,39 +1659,70 @@ static int member_remember(struct r1_conf *conf, struct md_rdev *rdev)
 	return err;
 }
 
+/* May md core take the member out of its slot now? */
+static bool member_may_leave(struct r1_conf *conf, const struct md_rdev *rdev)
+{
+	struct mddev *mddev = conf->mddev;
+
+	r1_updates_done(conf);
+	/* a member to be recovered stays, unless that is hopeless */
+	if (!test_bit(Faulty, &rdev->flags))
+		return compat_spares_epoch(mddev) == conf->hopeless ||
+		       mddev->degraded == conf->raid_disks;
+	/* with the slot empty, nothing would hold writes back (I5) */
+	return !md_is_rdwr(mddev) || !r1_fault_unrecorded(conf);
+}
+
+/* Empty a slot; -EBUSY if requests may still use the member. */
+static int member_withdraw(struct r1_conf *conf, struct r1_member *m,
+			   struct md_rdev *rdev)
+{
+	if (!member_may_leave(conf, rdev))
+		return -EBUSY;
+	/* before the slot is empty, someone has to remember what it lacks */
+	if (member_remember(conf, rdev))
+		return -ENOMEM;
+	spin_lock_irq(&conf->lock);
+	m->leaving = rdev;
+	WRITE_ONCE(m->rdev, NULL);
+	spin_unlock_irq(&conf->lock);
+	conf->need_full |= m->full;
+	m->full = false;
+	atomic_inc(&conf->changes);
+	if (requests_ended(conf))
+		return 0;
+	spin_lock_irq(&conf->lock);
+	member_hold(conf, m, rdev);
+	member_release(conf, m);
+	spin_unlock_irq(&conf->lock);
+	return -EBUSY;
+}
+
+/*
+ * Called under reconfig_mutex; mostly, but not always, the array is suspended. If that
+ * has failed with -EBUSY, the slot may be empty already, and the next call succeeds.
+ */
 static int r1_remove(struct mddev *mddev, struct md_rdev *rdev)
 {
 	struct r1_conf *conf = mddev->private;
 	struct r1_member *m;
+	int err;
 
 	if (rdev->raid_disk < 0 || rdev->raid_disk >= conf->raid_disks)
 		return 0;
 	m = &conf->member[rdev->raid_disk];
-	if (m->rdev != rdev)
+	if (m->rdev != rdev && m->leaving != rdev)
 		return 0;
+	/* copying and writing of bitmaps count there, and what holds the member */
 	if (test_bit(In_sync, &rdev->flags) || atomic_read(&rdev->nr_pending))
 		return -EBUSY;
-	/* a member to be recovered stays, unless that is hopeless */
-	if (!test_bit(Faulty, &rdev->flags) &&
-	    compat_spares_epoch(mddev) != conf->hopeless &&
-	    mddev->degraded < conf->raid_disks)
-		return -EBUSY;
-	/* with the slot empty, nothing would hold writes back (I5) */
-	r1_updates_done(conf);
-	if (test_bit(Faulty, &rdev->flags) && md_is_rdwr(mddev) &&
-	    r1_fault_unrecorded(conf))
-		return -EBUSY;
-
-	/* before the slot is empty, someone has to remember what it lacks */
-	if (member_remember(conf, rdev))
-		return -ENOMEM;
-	WRITE_ONCE(m->rdev, NULL);
-	/* whoever held it since the check above was a reader */
-	synchronize_srcu_expedited(&conf->srcu);
+	if (m->rdev) {
+		err = member_withdraw(conf, m, rdev);
+		if (err)
+			return err;
+	}
 	WARN_ON_ONCE(atomic_read(&rdev->nr_pending));
-	conf->need_full |= m->full;
-	m->full = false;
-	atomic_inc(&conf->changes);
+	m->leaving = NULL;
 	return md_integrity_register(mddev);
 }
 
@@ -1987,10 +2146,26 @@ static int r1_check_reshape(struct mddev *mddev)
 	return -EOPNOTSUPP;
 }
 
+/* No request is left, and no error comes any more. */
+static void members_release_all(struct r1_conf *conf)
+{
+	int slot;
+
+	cancel_delayed_work_sync(&conf->release);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+
+		if (m->held)
+			atomic_dec(&(m->leaving ?: m->rdev)->nr_pending);
+		m->held = false;
+	}
+}
+
 static void conf_free(struct r1_conf *conf)
 {
 	WARN_ON_ONCE(conf->sync);
 	r1_mends_free(conf);
+	members_release_all(conf);
 	if (conf->retry_wq)
 		destroy_workqueue(conf->retry_wq);
 	if (conf->wq)
@@ -2033,6 +2208,7 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	init_llist_head(&conf->parked);
 	init_llist_head(&conf->retry);
 	INIT_WORK(&conf->retry_work, r1_retry_work);
+	INIT_DELAYED_WORK(&conf->release, members_release);
 
 	io_size = offsetof(struct r1_io, leg) +
 		  mddev->raid_disks * sizeof(struct r1_leg);

@@ -43,14 +43,19 @@ struct r1_gate {
 /**
  * struct r1_member - one slot of the array
  * @rdev:	the member in the slot, or NULL when the slot is vacant.
- *		Changed under reconfig_mutex; readers hold an SRCU read side
- *		of r1_conf.srcu, or know that the array is suspended.
+ *		Changed under reconfig_mutex and r1_conf.lock; readers hold
+ *		either, or an SRCU read side of r1_conf.srcu.
  * @handicap:	log2 of how many times longer than on the fastest member
  * @full:	the member has to get everything, not just what the intents say;
  *		without member maps only
  * @left:	it is Faulty, and its map has been made; should the map be
  *		forgotten, no other is
  * @late:	it came to be in sync while a resync was due: see r1_late()
+ * @held:	requests may use the member, which is to leave: its nr_pending is held
+ *		until @grace has passed; under r1_conf.lock
+ * @leaving:	the member that was in the slot, until md core has been told that it
+ *		is out; under r1_conf.lock
+ * @grace:	SRCU cookie, for @held
  * @events:	event count that the member's superblock has, and the one before
  *		it if the last update may not have arrived; under r1_conf.lock
  * @csum:	checksums of the superblocks with @events
@@ -61,6 +66,7 @@ struct r1_gate {
  * @timed:	when that was last measured, jiffies
  * @slow_best:	the shortest of the last reads that took far longer than @latency
  * @slow_row:	how many these were in a row
+ * @reading:	reads that are under way
  *
  * All requests look at the first group, which hardly ever changes. Every read
  * writes to the second, which only reads look at.
@@ -72,6 +78,9 @@ struct r1_member {
 	bool		full;
 	bool		left;
 	bool		late;
+	bool		held;
+	struct md_rdev	*leaving;
+	unsigned long	grace;
 	u64		events[2];
 	u32		csum[2];
 	u64		found;
@@ -84,13 +93,14 @@ struct r1_member {
 	unsigned long	timed;
 	u32		slow_best;
 	u8		slow_row;
+	atomic_t	reading;
 	__cacheline_group_end_aligned(reads_write);
 };
 
 /**
  * struct r1_leg - the part of a request that goes to one member
  * @io:		the request
- * @rdev:	the member; its nr_pending is held while the leg is alive
+ * @rdev:	the member; it stays as long as the request is an SRCU reader
  * @status:	how the leg ended
  * @in_sync:	the member was in sync when the leg was made
  * @all_bad:	all of it is in the member's bad-block log: nobody expects it there
@@ -191,7 +201,9 @@ struct r1_io {
  * @retry_work:	runs what has to sleep: failed reads, bad-block upkeep
  * @retry_wq:	for @retry_work
  * @mends:	what is to be mended; see repair.c
- * @wq:		for the steps of copying, and compat_attach.work
+ * @wq:		for the steps of copying, @release, and compat_attach.work
+ * @release:	lets go of members that are held, see r1_member.held
+ * @release_delay: when @release looks again, jiffies
  * @sync:	the running resync, recovery, check or repair, or NULL
  * @attached:	what compat.c remembers of the engine that it replaced
  * @member:	the slots
@@ -235,6 +247,8 @@ struct r1_conf {
 	struct workqueue_struct	*retry_wq;
 	struct r1_mends		*mends;
 	struct workqueue_struct	*wq;
+	struct delayed_work	release;
+	unsigned int		release_delay;
 	struct r1_sync		*sync;
 	struct compat_attach	attached;
 	struct r1_member	member[];
