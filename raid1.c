@@ -189,12 +189,23 @@ static bool request_enter(struct r1_conf *conf, bool nowait, int *idx)
 	}
 }
 
+/* A read has one leg, all else has one for each slot. */
+static mempool_t *io_pool(struct r1_conf *conf, const struct bio *bio)
+{
+	return bio_data_dir(bio) == READ ? &conf->read_pool : &conf->io_pool;
+}
+
+static void io_free(struct r1_io *io)
+{
+	mempool_free(io, io_pool(io->conf, io->orig));
+}
+
 static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
 {
 	bool nowait = bio->bi_opf & REQ_NOWAIT;
 	struct r1_io *io;
 
-	io = mempool_alloc(&conf->io_pool, nowait ? GFP_NOWAIT : GFP_NOIO);
+	io = mempool_alloc(io_pool(conf, bio), nowait ? GFP_NOWAIT : GFP_NOIO);
 	if (!io)
 		return NULL;
 	io->conf = conf;
@@ -206,7 +217,7 @@ static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
 	io->tried = 0;
 	io->nr_legs = 0;
 	if (!request_enter(conf, nowait, &io->srcu_idx)) {
-		mempool_free(io, &conf->io_pool);
+		io_free(io);
 		return NULL;
 	}
 	/* md core waits for this when it suspends the array */
@@ -223,7 +234,7 @@ static void io_complete(struct r1_io *io, blk_status_t status)
 
 	if (io->start_time)
 		bio_end_io_acct(bio, io->start_time);
-	mempool_free(io, &io->conf->io_pool);
+	io_free(io);
 	if (write)
 		md_write_end(mddev);
 	if (status)
@@ -1150,7 +1161,7 @@ static void request_write(struct mddev *mddev, struct bio *bio)
 	if (!gates_enter(io, nowait)) {
 		r1_reader_end(conf, io->srcu_idx);
 		percpu_ref_put(&mddev->active_io);
-		mempool_free(io, &conf->io_pool);
+		io_free(io);
 		goto again;
 	}
 	if (!foreign && blk_queue_io_stat(mddev->gendisk->queue))
@@ -2170,6 +2181,7 @@ static void conf_free(struct r1_conf *conf)
 		destroy_workqueue(conf->retry_wq);
 	if (conf->wq)
 		destroy_workqueue(conf->wq);
+	mempool_exit(&conf->read_pool);
 	mempool_exit(&conf->io_pool);
 	bioset_exit(&conf->split_set);
 	kvfree(conf->gate);
@@ -2182,7 +2194,7 @@ static void conf_free(struct r1_conf *conf)
 static struct r1_conf *conf_alloc(struct mddev *mddev)
 {
 	struct r1_conf *conf;
-	size_t io_size;
+	size_t legs = mddev->raid_disks;
 
 	CACHELINE_ASSERT_GROUP_SIZE(struct r1_member, looked_at,
 				    SMP_CACHE_BYTES);
@@ -2210,8 +2222,6 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 	INIT_WORK(&conf->retry_work, r1_retry_work);
 	INIT_DELAYED_WORK(&conf->release, members_release);
 
-	io_size = offsetof(struct r1_io, leg) +
-		  mddev->raid_disks * sizeof(struct r1_leg);
 	conf->gate = kvcalloc(GATES, sizeof(*conf->gate), GFP_KERNEL);
 	conf->wq = alloc_workqueue("md-raid1-copy-%s",
 				   WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
@@ -2220,7 +2230,10 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 					 WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 					 mdname(mddev));
 	if (!conf->gate || !conf->wq || !conf->retry_wq || r1_mends_alloc(conf) ||
-	    mempool_init_kmalloc_pool(&conf->io_pool, IO_POOL_MIN, io_size) ||
+	    mempool_init_kmalloc_pool(&conf->read_pool, IO_POOL_MIN,
+				      struct_size_t(struct r1_io, leg, 1)) ||
+	    mempool_init_kmalloc_pool(&conf->io_pool, IO_POOL_MIN,
+				      struct_size_t(struct r1_io, leg, legs)) ||
 	    bioset_init(&conf->split_set, IO_POOL_MIN, 0, 0)) {
 		conf_free(conf);
 		return NULL;

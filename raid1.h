@@ -138,7 +138,7 @@ enum r1_io_flags {
  * @slot:	the slot of a read's leg
  * @nr_legs:	how many of @leg are in use
  * @node:	on the list of intents, retries or parked requests
- * @leg:	one for each member of the array
+ * @leg:	one for each slot of the array; a read has but one
  */
 struct r1_io {
 	struct r1_conf		*conf;
@@ -175,7 +175,8 @@ struct r1_io {
  *		MaxSector: members in sync may differ from there on
  * @srcu:	every request is a reader from before it looks at the members
  *		until its last member I/O has ended
- * @io_pool:	struct r1_io
+ * @read_pool:	struct r1_io with one leg, of reads
+ * @io_pool:	struct r1_io with a leg for each slot, of writes and flushes
  * @split_set:	bios for requests that cross a region
  * @wait:	for @frozen, and for gates
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
@@ -224,6 +225,7 @@ struct r1_conf {
 	bool			said_clean;
 	sector_t		lost;
 	struct srcu_struct	srcu;
+	mempool_t		read_pool;
 	mempool_t		io_pool;
 	struct bio_set		split_set;
 	__cacheline_group_end_aligned(looked_at);
