@@ -181,12 +181,14 @@ struct intent {
 	struct intent_page	*page;
 	struct maps		*maps;
 	struct workqueue_struct	*commit_wq;
+
 	__cacheline_group_end_aligned(looked_at);
 
 	__cacheline_group_begin_aligned(waiters_write);
 	struct llist_head	waiting;
 	struct llist_head	ahead;
 	struct work_struct	commit;
+
 	__cacheline_group_end_aligned(waiters_write);
 
 	atomic_long_t		total;

@@ -84,6 +84,7 @@ struct r1_member {
 	u64		events[2];
 	u32		csum[2];
 	u64		found;
+
 	__cacheline_group_end_aligned(looked_at);
 
 	__cacheline_group_begin_aligned(reads_write);
@@ -94,6 +95,7 @@ struct r1_member {
 	u32		slow_best;
 	u8		slow_row;
 	atomic_t	reading;
+
 	__cacheline_group_end_aligned(reads_write);
 };
 
@@ -228,6 +230,7 @@ struct r1_conf {
 	mempool_t		read_pool;
 	mempool_t		io_pool;
 	struct bio_set		split_set;
+
 	__cacheline_group_end_aligned(looked_at);
 
 	wait_queue_head_t	wait;
