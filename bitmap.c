@@ -1267,6 +1267,22 @@ static void intent_departures(struct intent *bm)
 	}
 }
 
+/*
+ * New members, before md core overwrites their superblocks, in an array without maps.
+ * md core has written none to a new one; a spare that waits was looked at before.
+ */
+static void intent_arrivals(struct intent *bm)
+{
+	struct md_rdev *rdev;
+
+	rdev_for_each(rdev, bm->mddev)
+		if (rdev->raid_disk < 0 && !rdev->sb_events &&
+		    !test_bit(Faulty, &rdev->flags) &&
+		    !test_bit(Journal, &rdev->flags) && maps_admit(bm, rdev))
+			pr_debug("md-raid1: %s: %pg stays out\n",
+				 mdname(bm->mddev), rdev->bdev);
+}
+
 /**
  * intent_update_super() - md core writes its superblocks after this
  * @data:	the engine, or NULL
@@ -1285,6 +1301,8 @@ void intent_update_super(void *data)
 		intent_departures(bm);
 		maps_arrivals(bm);
 		maps_refresh(bm);
+	} else {
+		intent_arrivals(bm);
 	}
 	if (intent_write_metadata(bm))
 		pr_err_ratelimited("md-raid1: %s: cannot update the bitmap superblock\n",

@@ -29,8 +29,11 @@
  *	 broken seal tells that it has run, and that the maps are void.
  *   I8  A member gets just what its map says only if its superblock has the
  *	 event count that it had when it left. If it has a higher one, it was
- *	 written to elsewhere, and is refused. If nothing is known of it, it gets
- *	 everything.
+ *	 written to elsewhere, and is refused. So is a member that was in sync, and
+ *	 whose superblock lists none of those in sync now as active, whatever its
+ *	 event count is and with or without an entry: each half of an array that
+ *	 was used alone has its own writes. If nothing is known of a member, it
+ *	 gets everything.
  *
  * Why I8 holds, by who ran between the departure and the return of a member:
  *   nobody else	Each chunk that was written since is either still set, and
@@ -700,37 +703,50 @@ static bool was_in_sync(const struct mdp_superblock_1 *sb)
 	       le16_to_cpu(sb->dev_roles[nr]) < MD_DISK_ROLE_MAX;
 }
 
-/* Did the member last run with any of those that are in sync now? */
-static bool knew_others(struct intent *bm, const struct mdp_superblock_1 *sb)
+/*
+ * Does the member's superblock list any of those that are in sync now as active? A half
+ * that was used alone does not: its superblocks have said since then that the others are
+ * gone. Event counts prove nothing here, as each half counts on its own. Nor does the
+ * number of a member without its slot: a new member of either half gets the same number,
+ * but the slot of one of the other half.
+ */
+static bool knew_others(struct mddev *mddev, const struct mdp_superblock_1 *sb)
 {
 	struct md_rdev *rdev;
 
-	rdev_for_each(rdev, bm->mddev)
+	rdev_for_each(rdev, mddev)
 		if (rdev->desc_nr >= 0 &&
 		    rdev->desc_nr < le32_to_cpu(sb->max_dev) &&
 		    rdev->desc_nr != le32_to_cpu(sb->dev_number) &&
 		    test_bit(In_sync, &rdev->flags) &&
-		    le16_to_cpu(sb->dev_roles[rdev->desc_nr]) < MD_DISK_ROLE_MAX)
+		    le16_to_cpu(sb->dev_roles[rdev->desc_nr]) == rdev->raid_disk)
 			return true;
 	return false;
 }
 
+/*
+ * May the member have acknowledged writes that no member in sync has? Then nothing
+ * may overwrite it unasked. The superblock alone has to tell: the map of a member is
+ * forgotten when room gets short, and void after a session of stock raid1.
+ */
+static bool used_alone(struct mddev *mddev, const struct mdp_superblock_1 *sb)
+{
+	return was_in_sync(sb) && !knew_others(mddev, sb);
+}
+
 enum verdict { BY_MAP, IN_FULL, REFUSED };
 
-static enum verdict judge_named(const struct map *map,
-				const struct mdp_superblock_1 *sb)
+/* Is that the superblock that the member had when it left? */
+static bool map_is_of(const struct map *map, const struct mdp_superblock_1 *sb)
 {
 	const struct table_entry *entry = &map->entry;
-	u64 events = le64_to_cpu(sb->events);
 	int i;
 
 	for (i = 0; i < 2; i++)
-		if (events == le64_to_cpu(entry->events[i]) &&
+		if (sb->events == entry->events[i] &&
 		    super_csum(sb) == le32_to_cpu(entry->csum[i]))
-			return BY_MAP;
-	/* not the superblock that it had: an old one, or one made elsewhere */
-	return was_in_sync(sb) && events >= le64_to_cpu(entry->events[0]) ?
-	       REFUSED : IN_FULL;
+			return true;
+	return false;
 }
 
 /*
@@ -743,26 +759,28 @@ static enum verdict map_judge(struct intent *bm,
 {
 	u64 events = le64_to_cpu(sb->events);
 	struct maps *maps = bm->maps;
-	enum verdict verdict;
 	struct map *map;
 	int nr;
 
 	*found = NULL;
 	map = map_of(maps, sb->device_uuid);
-	if (map) {
-		verdict = judge_named(map, sb);
-		if (verdict == BY_MAP)
-			*found = map;
-		return verdict;
+	if (map && map_is_of(map, sb)) {
+		*found = map;
+		return BY_MAP;
 	}
+	if (used_alone(bm->mddev, sb))
+		return REFUSED;
 	if (!was_in_sync(sb))
 		return IN_FULL;
+	/* not the superblock that it had: an old one, or one made elsewhere */
+	if (map)
+		return events >= le64_to_cpu(map->entry.events[0]) ?
+		       REFUSED : IN_FULL;
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
 		map = &maps->map[nr];
 		if (!map->bits || map_named(map) ||
 		    events < le64_to_cpu(map->entry.events[0]) ||
-		    events > le64_to_cpu(map->entry.events[1]) ||
-		    !knew_others(bm, sb))
+		    events > le64_to_cpu(map->entry.events[1]))
 			continue;
 		*found = map;
 		return BY_MAP;
@@ -808,9 +826,58 @@ static struct arrival *arrival_of(struct maps *maps, const struct md_rdev *rdev)
 }
 
 /*
- * Judge a member by the superblock that is on it. Refused ones are made Faulty:
- * md core then leaves them, and what is on them, alone.
+ * The superblock that is on a member, or NULL if it is none of this array. Not into a
+ * new page: what is on the member must not be lost for lack of memory.
  */
+static const struct mdp_superblock_1 *super_read(struct intent *bm,
+						 struct md_rdev *rdev)
+{
+	const struct mdp_superblock_1 *sb = page_address(bm->stage[0]);
+
+	lockdep_assert_held(&bm->io_mutex);
+
+	if (!sync_page_io(rdev, 0, 4096, bm->stage[0], REQ_OP_READ, true) ||
+	    le32_to_cpu(sb->magic) != MD_SB_MAGIC ||
+	    memcmp(sb->set_uuid, bm->mddev->uuid, sizeof(sb->set_uuid)) ||
+	    le32_to_cpu(sb->max_dev) > (4096 - 256) / 2)
+		return NULL;
+	return sb;
+}
+
+/* md core leaves a Faulty member, and what is on it, alone. */
+static int arrival_refuse(struct intent *bm, struct md_rdev *rdev, u64 events)
+{
+	pr_err("md-raid1: %s: %pg refused: it was changed elsewhere since it left (event %llu); to have it overwritten: mdadm --zero-superblock and --add\n",
+	       mdname(bm->mddev), rdev->bdev, events);
+	set_bit(Faulty, &rdev->flags);
+	return -ESTALE;
+}
+
+/**
+ * maps_admit() - may a member be overwritten, in an array without maps?
+ * @bm:		the engine; reconfig_mutex is held
+ * @rdev:	a member without a slot
+ *
+ * Context: may sleep; takes io_mutex.
+ * Return: 0, or -ESTALE if the member is refused, and Faulty now
+ */
+int maps_admit(struct intent *bm, struct md_rdev *rdev)
+{
+	const struct mdp_superblock_1 *sb;
+	bool refused;
+	u64 events;
+
+	if (!member_uuid(rdev))
+		return 0;
+	mutex_lock(&bm->io_mutex);
+	sb = super_read(bm, rdev);
+	refused = sb && used_alone(bm->mddev, sb);
+	events = sb ? le64_to_cpu(sb->events) : 0;
+	mutex_unlock(&bm->io_mutex);
+	return refused ? arrival_refuse(bm, rdev, events) : 0;
+}
+
+/* Judge a member by the superblock that is on it. */
 static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 			 struct map **found)
 {
@@ -825,13 +892,9 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		set_bit(Faulty, &rdev->flags);
 		return -EINVAL;
 	}
-	/* not a new page: what is there must not be lost for lack of memory */
 	mutex_lock(&bm->io_mutex);
-	sb = page_address(bm->stage[0]);
-	if (!sync_page_io(rdev, 0, 4096, bm->stage[0], REQ_OP_READ, true) ||
-	    le32_to_cpu(sb->magic) != MD_SB_MAGIC ||
-	    memcmp(sb->set_uuid, bm->mddev->uuid, sizeof(sb->set_uuid)) ||
-	    le32_to_cpu(sb->max_dev) > (4096 - 256) / 2) {
+	sb = super_read(bm, rdev);
+	if (!sb) {
 		mutex_unlock(&bm->io_mutex);
 		return 0;
 	}
@@ -846,12 +909,8 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		set_bit(Faulty, &rdev->flags);
 		return -EINVAL;
 	}
-	if (verdict == REFUSED) {
-		pr_err("md-raid1: %s: %pg refused: it was changed elsewhere since it left (event %llu); to have it overwritten: mdadm --zero-superblock and --add\n",
-		       name, rdev->bdev, events);
-		set_bit(Faulty, &rdev->flags);
-		return -ESTALE;
-	}
+	if (verdict == REFUSED)
+		return arrival_refuse(bm, rdev, events);
 	/* a nameless map is to be his alone */
 	if (*found && !map_named(*found)) {
 		*found = map_assign(bm, rdev, *found);

@@ -187,6 +187,7 @@ void maps_on_disk(struct intent *bm, const struct md_rdev *rdev, u64 *events,
 		  u32 *csum);
 int __must_check maps_leave(struct intent *bm, struct md_rdev *rdev, int slot);
 void maps_arrivals(struct intent *bm);
+int __must_check maps_admit(struct intent *bm, struct md_rdev *rdev);
 void maps_refresh(struct intent *bm);
 void maps_rewrite(struct intent *bm);
 int __must_check maps_settle(struct intent *bm, sector_t start, sector_t end);

@@ -1610,7 +1610,10 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		return -ENOSPC;
 	}
 	if (!bm || !bm->maps) {
-		err = limits_add(mddev, rdev, true);
+		/* in a read-only array no superblock was written before */
+		err = bm ? maps_admit(bm, rdev) : 0;
+		if (!err)
+			err = limits_add(mddev, rdev, true);
 		if (err)
 			return err;
 		m = &conf->member[slot];

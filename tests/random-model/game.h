@@ -90,6 +90,8 @@ struct block {
  * @witness:	it was being recovered in a crash
  * @shunned:	stock may take it for one in sync, or may have cleared bits that
  *		it needs: it is not used again before it was wiped
+ * @alone:	it was used without those that the array goes on with, and has writes
+ *		that these do not have
  * @counting:	it is on its way back, and had @count bytes written to it before
  * @extra:	blocks that were written to the array since
  */
@@ -100,6 +102,7 @@ struct member {
 	bool		nameless;
 	bool		witness;
 	bool		shunned;
+	bool		alone;
 	struct set	lacks;
 	bool		counting;
 	uint64_t	count;
@@ -185,6 +188,7 @@ unsigned int in_sync(void);
 void returned(struct member *m);
 bool own_bits(struct disk *disk, struct set *s);
 void interrupted(void);
+int maps_now(struct map *map);
 void release(void);
 void calm(void);
 void settle(void (*pace)(const char *time_base));

@@ -255,7 +255,8 @@ static void tell_all(void)
 	static const char *const what[] = {
 		"steps", "writes", "failures", "returns", "returns measured",
 		"crashes", "lost caches", "changes of module", "checks",
-		"held copies", "times compared", "maps compared",
+		"held copies", "times compared", "maps compared", "forks",
+		"refusals",
 	};
 	int i;
 
@@ -280,6 +281,36 @@ static const char *const alarming[] = {
 	"possible recursive locking", "circular locking", "inconsistent lock",
 	"sleeping function called",
 };
+
+/* Of each disk: how often it may have been refused, and how often it was. */
+static struct {
+	unsigned int	allowed;
+	unsigned int	heard;
+} refusals[WORKERS_MAX * MEMBERS];
+
+/* The next refusal of this disk is none that is a reason to fail. */
+void may_be_refused(const struct disk *d)
+{
+	__atomic_add_fetch(&refusals[d->minor].allowed, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool is_refusal(const char *line)
+{
+	return strstr(line, "it was changed elsewhere");
+}
+
+/* Is this the refusal of a disk that may not be refused? */
+static bool refused_unduly(const char *line)
+{
+	const char *disk = strstr(line, "dm-");
+	unsigned int nr;
+
+	if (!disk || sscanf(disk, "dm-%u", &nr) != 1 ||
+	    nr >= WORKERS_MAX * MEMBERS)
+		return true;
+	return ++refusals[nr].heard >
+	       __atomic_load_n(&refusals[nr].allowed, __ATOMIC_SEQ_CST);
+}
 
 /* Which worker a line speaks of, by its md or dm device; or NULL. */
 static struct worker *line_worker(const char *line)
@@ -309,11 +340,13 @@ static bool hear(const char *line)
 		snprintf(w->line[w->next_line++ % LINES_MAX], LINE_MAX, "%s\n",
 			 line);
 	}
+	/* before, as it may speak of overwriting */
+	if (is_refusal(line))
+		return !refused_unduly(line);
 	for (i = 0; i < sizeof(alarming) / sizeof(*alarming); i++)
 		if (strstr(line, alarming[i]))
 			return false;
-	/* nobody changes members elsewhere here */
-	return !strstr(line, "it was changed elsewhere");
+	return true;
 }
 
 /* Read what is new in the log. The line that is a reason to fail, or NULL. */

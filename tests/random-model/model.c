@@ -347,6 +347,9 @@ static void verify_absent(struct member *m, const struct set *chunks,
 	if (!map_named(map))
 		return;
 	said = said_of(s.sb.device_uuid);
+	/* A map that had to make room stays on disk until the table is written next. */
+	if (said < 0 && g->tight)
+		return;
 	if (said < (long long)set_size(&lacks) * BLOCK)
 		wrong("%s lacks %u blocks, it is said to be %lld bytes",
 		      m->disk->name, set_size(&lacks), said);
@@ -355,24 +358,40 @@ static void verify_absent(struct member *m, const struct set *chunks,
 		      m->disk->name, said, set_size(&m->lacks));
 }
 
+/* The maps, and the bits, that a member in sync has on disk; -1: there are none. */
+static int maps_read(struct map *map, struct set *chunks)
+{
+	int maps = -1, tries;
+
+	/* they may be being written, or not have been written yet */
+	for (tries = 0; maps < 0 && tries < 5; tries++) {
+		if (tries)
+			nap(0.002);
+		maps = read_maps(g->a, first_in_sync(), chunks->w, map);
+	}
+	return maps;
+}
+
+/* The same, without the bits. */
+int maps_now(struct map *map)
+{
+	struct set chunks;
+
+	return maps_read(map, &chunks);
+}
+
 static void verify_all_absent(void)
 {
 	struct map map[MAPS_MAX];
 	struct set chunks;
-	int i, maps, tries;
 	bool any = false;
+	int i, maps;
 
 	for (i = 0; i < MEMBERS; i++)
 		any |= g->m[i].known && g->m[i].used && g->state[i].slot < 0;
 	if (!any)
 		return;
-	/* they may be being written, or not have been written yet */
-	for (tries = 0; tries < 5; tries++) {
-		maps = read_maps(g->a, first_in_sync(), chunks.w, map);
-		if (maps >= 0)
-			break;
-		nap(0.002);
-	}
+	maps = maps_read(map, &chunks);
 	for (i = 0; maps >= 0 && i < MEMBERS; i++)
 		if (g->m[i].known && g->m[i].used && g->state[i].slot < 0)
 			verify_absent(&g->m[i], &chunks, map, maps);

@@ -127,11 +127,13 @@ void compare_with_mdadm(struct disk *disks, struct array *a);
  * struct map - what the array remembers of a member, as it is on disk
  * @uuid:	the member's, or zeroes: any that nobody saw leave
  * @events:	what its superblock may say; for zeroes, lowest and highest
+ * @csum:	checksums of the superblocks with these counts, not for zeroes
  * @bits:	one for each block that it lacks
  */
 struct map {
 	uint8_t		uuid[16];
 	uint64_t	events[2];
+	uint32_t	csum[2];
 	uint64_t	bits[BLOCKS_MAX / 64];
 };
 
@@ -151,12 +153,14 @@ void play(uint64_t seed, struct disk *disks, struct array *a);
 
 enum counted {
 	C_STEPS, C_WRITES, C_FAILS, C_RETURNS, C_MEASURED, C_CRASHES, C_LOSSES,
-	C_MODULES, C_CHECKS, C_HELD, C_COMPARED, C_MAPS, C_COUNT
+	C_MODULES, C_CHECKS, C_HELD, C_COMPARED, C_MAPS, C_FORKS, C_REFUSALS,
+	C_COUNT
 };
 
 void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *fmt, ...);
 void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...);
 void count(enum counted what);
+void may_be_refused(const struct disk *d);
 void module_want(bool ours);
 void module_done(void);
 double now(void);

@@ -98,6 +98,7 @@ static bool map_take(const struct array *a, const struct header *h,
 		return false;
 	memcpy(map->uuid, e->uuid, 16);
 	memcpy(map->events, e->events, sizeof(map->events));
+	memcpy(map->csum, e->csum, sizeof(map->csum));
 	memset(map->bits, 0, sizeof(map->bits));
 	memcpy(map->bits, sector, a->blocks / 8 + 1);
 	return true;

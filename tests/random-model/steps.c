@@ -542,9 +542,73 @@ static bool knew_others(struct disk *disk)
 		if (g->state[i].in_sync &&
 		    array_super(g->a, g->m[i].disk, &other) &&
 		    other.sb.dev_number < s.sb.max_dev &&
-		    s.sb.dev_roles[other.sb.dev_number] < g->a->slots)
+		    (int)s.sb.dev_roles[other.sb.dev_number] == g->state[i].slot)
 			return true;
 	return false;
+}
+
+/*
+ * Must this member be refused? It was in sync, its superblock lists none of those in
+ * sync now as active, and there is no map for this very superblock.
+ */
+static bool is_stranger(struct disk *disk)
+{
+	struct map map[MAPS_MAX];
+	union super s;
+	int i, e, nr;
+
+	if (!array_super(g->a, disk, &s) || !super_synced(&s) ||
+	    knew_others(disk))
+		return false;
+	nr = g->mapless ? 0 : maps_now(map);
+	for (i = 0; i < nr; i++)
+		for (e = 0; e < 2; e++)
+			if (!memcmp(map[i].uuid, s.sb.device_uuid, 16) &&
+			    map[i].events[e] == s.sb.events &&
+			    map[i].csum[e] == s.sb.sb_csum)
+				return false;
+	return true;
+}
+
+static bool refusal_due(const struct member *m)
+{
+	if (!g->ours || !m->used)
+		return false;
+	if (m->alone)
+		return true;
+	if (!is_stranger(m->disk))
+		return false;
+	/* a member that is being recovered may be one that this one knows */
+	calm();
+	return is_stranger(m->disk);
+}
+
+static void wipe(struct member *m)
+{
+	disk_reset(m->disk, m->disk->sectors, m->disk->block);
+	m->used = false;
+	m->known = false;
+	m->shunned = false;
+	m->alone = false;
+}
+
+/* A refused member has to be as it was, superblock and data. */
+static void refused(struct member *m, const union super *before)
+{
+	union super after;
+
+	wait_for("a refusal", is_faulty, m, 10);
+	if (!array_super(g->a, m->disk, &after) ||
+	    memcmp(before, &after, sizeof(after)))
+		wrong("%s was refused, and has another superblock now",
+		      m->disk->name);
+	if (disk_written(m->disk) != m->count)
+		wrong("%s was refused, and was written to", m->disk->name);
+	m->counting = false;
+	/* md core does not wake copying that waits there for a fault */
+	release();
+	wait_for("removal", removed, m, 15);
+	count(C_REFUSALS);
 }
 
 /*
@@ -563,9 +627,10 @@ static void join_stock(unsigned int which)
 
 static void step_join(void)
 {
-	bool former = chance(70), wipe = chance(10), holding = chance(35);
+	bool former = chance(70), wiped = chance(10), holding = chance(35);
+	bool give_up = chance(50), due, who[MEMBERS];
 	unsigned int i, good = in_sync();
-	bool who[MEMBERS];
+	union super before;
 	struct member *m;
 	int which, how = -1;
 
@@ -582,13 +647,11 @@ static void step_join(void)
 	m = &g->m[which];
 	if (!g->ours)
 		join_stock(which);
+	if (wiped || !g->ours || m->shunned)
+		wipe(m);
+	due = refusal_due(m);
 	if (holding && !g->held)
 		hold();
-	if (wipe || !g->ours || m->shunned) {
-		disk_reset(m->disk, m->disk->sectors, m->disk->block);
-		m->used = false;
-		m->shunned = false;
-	}
 	/* what others do not know of may have reached it in a crash */
 	if (m->used && m->known && (m->nameless || m->witness))
 		m->known = own_bits(m->disk, &m->lacks);
@@ -599,8 +662,19 @@ static void step_join(void)
 	m->extra = attr_is(g->a, "resync_start", "none") ? 0 :
 		   set_size(&g->recent);
 	m->counting = true;
+	if (due) {
+		array_super(g->a, m->disk, &before);
+		may_be_refused(m->disk);
+	}
 	if (m->used)
 		how = array_re_add(g->a, m->disk);
+	if (due && how > 0) {
+		say("re-add %d, which is to be refused", which);
+		refused(m, &before);
+		if (give_up)
+			wipe(m);
+		return;
+	}
 	say("%s %d", how > 0 ? "re-add" : !how ? "re-add refused, add" : "add",
 	    which);
 	/* as somebody new: the array has no part in that */
@@ -609,6 +683,7 @@ static void step_join(void)
 	if (how <= 0)
 		array_add(g->a, m->disk, g->disks);
 	m->used = true;
+	m->alone = false;
 	/* A spare that waits is nobody's former member any more. */
 	if (good == g->a->slots)
 		m->known = false;
@@ -626,7 +701,7 @@ static void find_fresh(void)
 	unsigned int i;
 
 	for (i = 0; i < MEMBERS; i++) {
-		have[i] = g->m[i].used &&
+		have[i] = g->m[i].used && !g->m[i].alone &&
 			  array_super(g->a, g->m[i].disk, &s[i]) &&
 			  super_role(&s[i]) < g->a->slots;
 		if (have[i] && (!newest || s[i].sb.events > newest->sb.events))
@@ -713,7 +788,7 @@ static void choose_members(bool *fresh, bool *stale)
 		in = chance(30);
 		fresh[i] = g->fresh[i] && (all || i == keep || !out);
 		stale[i] = !g->fresh[i] && in && g->m[i].used &&
-			   !g->m[i].shunned;
+			   !g->m[i].shunned && !g->m[i].alone;
 		if (!array_super(g->a, g->m[i].disk, &s[i]))
 			stale[i] = false;
 		/*
@@ -830,6 +905,81 @@ static void assemble(void)
 static void step_restart(void)
 {
 	stop();
+	assemble();
+}
+
+/*
+ * Choose a part of those that were in sync, but not all. The numbers of its members
+ * must not be given to new members of the others: by these it would know them.
+ */
+static bool choose_half(bool *half)
+{
+	int keep = pick(g->fresh), first;
+	unsigned int i;
+	union super s;
+
+	for (i = 0; i < MEMBERS; i++)
+		half[i] = g->fresh[i] && (int)i != keep &&
+			  array_super(g->a, g->m[i].disk, &s) &&
+			  s.sb.dev_number < g->a->slots;
+	first = pick(half);
+	for (i = 0; i < MEMBERS; i++)
+		if ((int)i != first && chance(60))
+			half[i] = false;
+	return first >= 0;
+}
+
+/* Writes that are no part of the array: blocks that have the wrong numbers. */
+static void write_alone(void)
+{
+	unsigned int n = 1 + below(8), i;
+	struct span s;
+
+	while (n--) {
+		s = span();
+		for (i = 0; i < s.count; i++)
+			block_fill(g->data[i], s.first + i + BLOCKS_MAX, n);
+		if (pwrite(g->a->fd, g->data, s.count * BLOCK,
+			   (off_t)s.first * BLOCK) != s.count * BLOCK)
+			wrong("write of %u blocks at %u: %m", s.count, s.first);
+	}
+}
+
+/*
+ * A part of the members is used alone, and then the others are. From then on nothing
+ * may overwrite that part unasked.
+ */
+static void step_fork(void)
+{
+	bool half[MEMBERS], waits = chance(50);
+	unsigned int i, n = 0, sessions = 1 + below(3);
+	struct disk *disk[MEMBERS];
+
+	if (!g->ours)
+		return;
+	stop();
+	if (choose_half(half)) {
+		say("fork:%s are used alone", names(half));
+		for (i = 0; i < MEMBERS; i++)
+			if (half[i])
+				disk[n++] = g->m[i].disk;
+		while (sessions--) {
+			if (!array_assemble(g->a, disk, n))
+				wrong("the half does not start");
+			started();
+			write_alone();
+			if (waits)
+				nap(0.05);
+			array_stop(g->a);
+		}
+		for (i = 0; i < MEMBERS; i++)
+			if (half[i]) {
+				g->fresh[i] = false;
+				g->m[i].alone = true;
+				g->m[i].known = false;
+			}
+		count(C_FORKS);
+	}
 	assemble();
 }
 
@@ -1056,7 +1206,7 @@ static const struct {
 	{ step_write, 5 }, { step_discard, 1 }, { step_flush, 1 },
 	{ step_settle, 3 }, { step_fail, 3 }, { step_remove, 4 },
 	{ step_join, 5 }, { step_restart, 2 }, { step_stock, 1 },
-	{ step_crash, 2 }, { step_check, 1 },
+	{ step_crash, 2 }, { step_check, 1 }, { step_fork, 1 },
 };
 
 static void random_step(void)
