@@ -472,6 +472,34 @@ static void die(unsigned int i)
 	count(C_FAILS);
 }
 
+/* Is a member being recovered, or are members being compared? After look(). */
+static bool copying(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < MEMBERS; i++)
+		if (g->state[i].present && !g->state[i].faulty &&
+		    g->state[i].slot >= 0 && !g->state[i].in_sync)
+			return true;
+	return !attr_is(g->a, "sync_action", "idle");
+}
+
+/*
+ * Copying that cannot read from a member reads from another one, and rewrites that
+ * member: its window is recent then, as if it had been written to. Which windows were
+ * under way is not known here, so any block may be in maps from here on.
+ */
+static void may_be_rewritten(void)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&g->lock);
+	set_add(&g->recent, 0, blocks());
+	for (i = 0; i < MEMBERS; i++)
+		set_add(&g->m[i].lacks, 0, blocks());
+	pthread_mutex_unlock(&g->lock);
+}
+
 static void step_fail(void)
 {
 	/* stock would record bad blocks instead */
@@ -483,6 +511,8 @@ static void step_fail(void)
 	say("%d %s%s", i, dies ? "dies" : "fails",
 	    lose ? ", and loses its cache" : "");
 	leaving(i);
+	if (g->ours && (dies || lose) && copying())
+		may_be_rewritten();
 	if (dies)
 		die(i);
 	else
