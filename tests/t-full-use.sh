@@ -132,7 +132,8 @@ nbd_member() {
 	nbd_server
 	nbd-client 127.0.0.1 /dev/nbd0 -N md
 	mdadm --create /dev/md1 --run -l1 -n2 --bitmap=internal --assume-clean "$(disk sc)" /dev/nbd0
-	mkfs.ext4 -q /dev/md1
+	# nothing may write later on, as the kernel does to initialise the rest
+	mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 /dev/md1
 	mkdir -p /srv/far
 	mount /dev/md1 /srv/far
 	dd if=/dev/urandom of=/srv/far/file bs=1M count=20 conv=fsync status=none
