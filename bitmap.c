@@ -18,6 +18,17 @@
  *   I7  Before a bit is cleared on disk, events_cleared on disk has reached the
  *	 array's event count: stock raid1 will not take back, by virtue of the
  *	 bitmap, a member that left before.
+ *   I10 Before something is forgotten, that is, a bit cleared or the map of a
+ *	 recovering member shortened, the stamps of all members have a clock that
+ *	 none had before the last flush, and say that it is settled.
+ *
+ * The clock: event counts stand still for hours, so they do not tell a member from an
+ * older copy of itself, to which it was put back. The clock in its stamp does:
+ *
+ *   flush --> clock + 1 --> to all members, FUA --> "settled", FUA --> forget
+ *
+ * A member whose stamp is older than what is settled has lost something that may be
+ * forgotten; one whose stamp is older by one write that was not settled has not.
  *
  * States of a chunk, one byte each, changed by cmpxchg:
  *
@@ -336,19 +347,59 @@ static int __must_check intent_write_all_marked(struct intent *bm)
 }
 
 /**
+ * intent_clock_sent() - members in slots may have the clock from now on
+ * @bm:	the engine; tick_mutex is held
+ *
+ * Context: may sleep.
+ */
+void intent_clock_sent(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	int slot, idx;
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	idx = srcu_read_lock(&conf->srcu);
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (r1_member_usable(READ_ONCE(conf->member[slot].rdev)))
+			conf->member[slot].clock[1] = bm->clock;
+	srcu_read_unlock(&conf->srcu, idx);
+}
+
+/* A member that is not Faulty by now has it. One that is may have an older one. */
+static void clock_arrived(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	int slot, idx;
+
+	idx = srcu_read_lock(&conf->srcu);
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (r1_member_usable(READ_ONCE(conf->member[slot].rdev)))
+			conf->member[slot].clock[0] = bm->clock;
+	srcu_read_unlock(&conf->srcu, idx);
+	bm->clock_done = bm->clock;
+}
+
+/**
  * intent_write_super() - write the bitmap superblock, and all that is marked
- * @bm:	the engine
+ * @bm:	the engine; tick_mutex is held
  *
  * Context: may sleep; io_mutex is held.
  * Return: 0, or -EIO
  */
 int intent_write_super(struct intent *bm)
 {
+	int err;
+
 	lockdep_assert_held(&bm->io_mutex);
 
 	intent_super_fill(bm);
+	intent_clock_sent(bm);
 	set_bit(PAGE_COMMIT, &bm->page[0].flags);
-	return intent_write_marked(bm);
+	err = intent_write_marked(bm);
+	if (!err)
+		clock_arrived(bm);
+	return err;
 }
 
 /* The superblock and, ahead of it, the member maps. */
@@ -561,21 +612,52 @@ static void age_clear(struct intent *bm)
 	}
 }
 
-/* Put events_cleared on disk ahead of the bits it vouches for (I7). */
-static int __must_check age_stamp(struct intent *bm, u64 events)
+/**
+ * intent_clock_settle() - something is going to be forgotten
+ * @bm:		the engine; tick_mutex is held. Its clock was advanced after the flush
+ *		of what is to be forgotten.
+ * @changes:	of r1_conf.changes, before that flush
+ *
+ * A member that fails the first write may have the clock of before, and would have to
+ * be copied what was to be forgotten.
+ *
+ * Context: may sleep.
+ * Return: 0; -EAGAIN if a member failed, came or left meanwhile; -EIO
+ */
+int intent_clock_settle(struct intent *bm, int changes)
 {
 	int err = 0;
 
-	mutex_lock(&bm->io_mutex);
-	if (bm->events_cleared < events) {
-		u64 old = bm->events_cleared;
+	lockdep_assert_held(&bm->tick_mutex);
 
+	if (bm->clock_done != bm->clock)
+		err = intent_write_metadata(bm);
+	if (err)
+		return err;
+	if (changes != atomic_read(&bm->conf->changes))
+		return -EAGAIN;
+	bm->settled = bm->clock;
+	return intent_write_metadata(bm);
+}
+
+/* Put events_cleared on disk ahead of the bits it vouches for (I7), and the clock. */
+static int __must_check age_stamp(struct intent *bm, u64 events, int changes)
+{
+	u64 old = bm->events_cleared;
+	int err;
+
+	if (old < events) {
+		mutex_lock(&bm->io_mutex);
 		bm->events_cleared = events;
-		err = intent_write_super(bm);
-		if (err)
-			bm->events_cleared = old;
+		mutex_unlock(&bm->io_mutex);
+		bm->clock_done = 0;
 	}
-	mutex_unlock(&bm->io_mutex);
+	err = intent_clock_settle(bm, changes);
+	if (err) {
+		mutex_lock(&bm->io_mutex);
+		bm->events_cleared = old;
+		mutex_unlock(&bm->io_mutex);
+	}
 	return err;
 }
 
@@ -622,6 +704,9 @@ static void intent_age(struct intent *bm)
 		md_wakeup_thread(mddev->thread);
 		return;
 	}
+	/* not earlier: what was on disk before the flush must not pass for this */
+	if (idle)
+		bm->clock++;
 	if (bm->maps) {
 		age_feed(bm);
 		if (maps_commit(bm)) {
@@ -630,7 +715,7 @@ static void intent_age(struct intent *bm)
 			return;
 		}
 	}
-	if (!idle || age_stamp(bm, events))
+	if (!idle || age_stamp(bm, events, changes))
 		return;
 	age_clear(bm);
 	/* If this fails, the bits stay set on disk: no harm, and tried again. */
@@ -806,6 +891,27 @@ void intent_member_joined(struct intent *bm)
 	}
 }
 
+/*
+ * Without maps, nothing is forgotten while a slot is vacant: a member that left has
+ * the last clock, or the one before if it was not settled.
+ */
+static bool member_rolled_back(struct intent *bm, struct md_rdev *rdev)
+{
+	bool back;
+	u64 clock;
+
+	mutex_lock(&bm->tick_mutex);
+	mutex_lock(&bm->io_mutex);
+	clock = intent_member_clock(bm, rdev);
+	mutex_unlock(&bm->io_mutex);
+	back = clock < bm->settled || clock > bm->clock;
+	mutex_unlock(&bm->tick_mutex);
+	if (back)
+		pr_info("md-raid1: %s: the bitmap on %pg is not the last one that it had\n",
+			mdname(bm->mddev), rdev->bdev);
+	return back;
+}
+
 /**
  * intent_member_bits() - take over the bits of a member that joins
  * @bm:		the engine, without maps
@@ -820,7 +926,8 @@ void intent_member_joined(struct intent *bm)
 bool intent_member_bits(struct intent *bm, struct md_rdev *rdev)
 {
 	/* how new it is does not tell: its superblock was overwritten */
-	u8 *image = intent_member_image(bm, rdev, 0);
+	u8 *image = member_rolled_back(bm, rdev) ? NULL :
+		    intent_member_image(bm, rdev, 0);
 	bool rdwr = md_is_rdwr(bm->mddev);
 	unsigned long chunk;
 	bool good;
@@ -1120,6 +1227,7 @@ int intent_create(struct mddev *mddev)
 		pr_info("md-raid1: %s: write-behind is not supported, writes wait for every member\n",
 			mdname(mddev));
 
+	intent_clocks_read(bm);
 	intent_image_read(bm);
 	intent_unseal(bm);
 	intent_adopt(bm);

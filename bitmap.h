@@ -160,6 +160,10 @@ struct intent_ahead {
  * @events_cleared: event count of the array when bits were last cleared
  * @suspect:	when the array was started, its members may have differed where
  *		bits are set, though it looked clean
+ * @clock:	goes into stamps; see bitmap.c. Under @tick_mutex, as the next three
+ * @clock_done:	all members in slots have this one, or are Faulty
+ * @clock_found: the newest that was on the members when the array was started, or 0
+ * @settled:	something may be forgotten that was on stable storage when stamps had this
  * @unread:	slots, as bits: when the array was started, these members were
  *		being recovered, and their copy of the bitmap was of no use
  *
@@ -201,6 +205,10 @@ struct intent {
 	struct workqueue_struct	*wq;
 	unsigned long		grace;
 	u64			events_cleared;
+	u64			clock;
+	u64			clock_done;
+	u64			clock_found;
+	u64			settled;
 	bool			suspect;
 	u32			unread;
 };
@@ -240,9 +248,13 @@ bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev);
 u8 * __must_check intent_member_image(struct intent *bm, struct md_rdev *rdev,
 				      u64 events);
 bool intent_members_disagree(struct mddev *mddev);
+u64 intent_member_clock(struct intent *bm, struct md_rdev *rdev);
+void intent_clocks_read(struct intent *bm);
 int __must_check intent_stage_write(struct intent *bm, s64 offset,
 				    unsigned int nr);
 int __must_check intent_write_super(struct intent *bm);
+int __must_check intent_clock_settle(struct intent *bm, int changes);
+void intent_clock_sent(struct intent *bm);
 void intent_kick(struct intent *bm);
 u64 intent_bytes(const struct intent *bm);
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);

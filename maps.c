@@ -35,6 +35,11 @@
  *	 was used alone has its own writes. If nothing is known of a member, it
  *	 gets everything.
  *
+ *	 The same goes for the clock in its stamp (I10 in bitmap.c): if it is
+ *	 older than when the member left, the member was put back to an earlier
+ *	 state, and gets everything; so it does if the clock is not known. If it is
+ *	 newer, those that are here were put back, and the member is refused.
+ *
  * Why I8 holds, by who ran between the departure and the return of a member:
  *   nobody else	Each chunk that was written since is either still set, and
  *		then recent has its grains (all of them after an assembly), or
@@ -330,8 +335,7 @@ static void maps_drop_synced(struct intent *bm)
 	srcu_read_unlock(&conf->srcu, idx);
 }
 
-static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
-			   u32 csum)
+static struct map *map_new(struct intent *bm, const u8 *uuid)
 {
 	struct maps *maps = bm->maps;
 	struct map *map;
@@ -360,15 +364,12 @@ static struct map *map_new(struct intent *bm, const u8 *uuid, u64 low, u64 high,
 	if (nr >= maps->quota || map_alloc(maps, map, intent_gfp(bm)))
 		return NULL;
 	memset(&map->entry, 0, sizeof(map->entry));
+	memset(&map->more, 0, sizeof(map->more));
 	map->entry.flags = ENTRY_USED;
 	if (uuid) {
 		map->entry.flags |= ENTRY_NAMED;
 		memcpy(map->entry.uuid, uuid, sizeof(map->entry.uuid));
 	}
-	map->entry.events[0] = cpu_to_le64(low);
-	map->entry.events[1] = cpu_to_le64(high);
-	map->entry.csum[0] = cpu_to_le32(csum);
-	map->entry.csum[1] = cpu_to_le32(csum);
 	map->entry.left = cpu_to_le64(++maps->left);
 	map->slot = -1;
 	bitmap_fill(map->stale, maps->blocks);
@@ -562,6 +563,12 @@ void maps_feed(struct intent *bm, unsigned long chunk)
 
 /* ----------------------------------------------------- coming and going */
 
+static void map_clock(struct map *map, u64 lowest, u64 highest)
+{
+	map->more.clock[0] = cpu_to_le64(lowest);
+	map->more.clock[1] = cpu_to_le64(highest);
+}
+
 /* A member's map is good for the superblocks that the member may have. */
 static void map_known_as(struct map *map, const struct r1_member *m)
 {
@@ -569,6 +576,25 @@ static void map_known_as(struct map *map, const struct r1_member *m)
 	map->entry.events[1] = cpu_to_le64(m->events[0]);
 	map->entry.csum[0] = cpu_to_le32(m->csum[1]);
 	map->entry.csum[1] = cpu_to_le32(m->csum[0]);
+	map_clock(map, m->clock[0], m->clock[1]);
+}
+
+/*
+ * The member is about to have a new superblock, besides the one that it has.
+ * Returns whether it is a new one.
+ */
+static bool map_known_next(struct map *map, const struct md_rdev *rdev)
+{
+	struct table_entry *entry = &map->entry;
+
+	if (entry->events[1] == cpu_to_le64(member_events(rdev)) &&
+	    entry->csum[1] == cpu_to_le32(member_csum(rdev)))
+		return false;
+	entry->events[0] = entry->events[1];
+	entry->csum[0] = entry->csum[1];
+	entry->events[1] = cpu_to_le64(member_events(rdev));
+	entry->csum[1] = cpu_to_le32(member_csum(rdev));
+	return true;
 }
 
 /**
@@ -595,7 +621,7 @@ int maps_leave(struct intent *bm, struct md_rdev *rdev, int slot)
 		return 0;
 	map = map_of(maps, uuid);
 	if (!map)
-		map = map_new(bm, uuid, 0, 0, 0);
+		map = map_new(bm, uuid);
 	if (!map)
 		return -ENOMEM;
 	map->slot = -1;
@@ -750,23 +776,45 @@ static bool map_is_of(const struct map *map, const struct mdp_superblock_1 *sb)
 }
 
 /*
- * What a member needs that has the superblock @sb. With BY_MAP, *found is its
- * map, or a nameless one that fits.
+ * The superblock is the right one; is the rest of the member as old? Not if it was put
+ * back to an earlier state while event counts stood still, nor if the members that are
+ * here were. Then what it lacks, or has, is not known. @clock is that of its own stamp.
+ */
+static enum verdict map_judge_clock(const struct map *map, u64 clock, bool was_in_sync)
+{
+	u64 lowest = le64_to_cpu(map->more.clock[0]);
+	u64 highest = le64_to_cpu(map->more.clock[1]);
+
+	if (highest == U64_MAX)
+		return BY_MAP;
+	if (!clock || !highest || clock < lowest)
+		return IN_FULL;
+	if (clock > highest)
+		return was_in_sync ? REFUSED : IN_FULL;
+	return BY_MAP;
+}
+
+/*
+ * What a member needs that has the superblock @sb, and @clock in its stamp. With
+ * BY_MAP, *found is its map, or a nameless one that fits.
  */
 static enum verdict map_judge(struct intent *bm,
-			      const struct mdp_superblock_1 *sb,
+			      const struct mdp_superblock_1 *sb, u64 clock,
 			      struct map **found)
 {
 	u64 events = le64_to_cpu(sb->events);
 	struct maps *maps = bm->maps;
+	enum verdict verdict;
 	struct map *map;
 	int nr;
 
 	*found = NULL;
 	map = map_of(maps, sb->device_uuid);
 	if (map && map_is_of(map, sb)) {
-		*found = map;
-		return BY_MAP;
+		verdict = map_judge_clock(map, clock, was_in_sync(sb));
+		if (verdict == BY_MAP)
+			*found = map;
+		return verdict;
 	}
 	if (used_alone(bm->mddev, sb))
 		return REFUSED;
@@ -782,18 +830,22 @@ static enum verdict map_judge(struct intent *bm,
 		    events < le64_to_cpu(map->entry.events[0]) ||
 		    events > le64_to_cpu(map->entry.events[1]))
 			continue;
-		*found = map;
-		return BY_MAP;
+		verdict = map_judge_clock(map, clock, true);
+		if (verdict == BY_MAP)
+			*found = map;
+		return verdict;
 	}
 	return events > READ_ONCE(bm->conf->events_written) ? REFUSED : IN_FULL;
 }
 
-/* Give a member the map @from, or one of everything. */
+/*
+ * Give a member the map @from, or one of everything. @clock is that of the stamp that
+ * is on the member.
+ */
 static struct map *map_assign(struct intent *bm, struct md_rdev *rdev,
-			      struct map *from)
+			      struct map *from, u64 clock)
 {
 	const u8 *uuid = member_uuid(rdev);
-	u64 events = member_events(rdev);
 	struct maps *maps = bm->maps;
 	struct map *map = map_of(maps, uuid);
 
@@ -804,9 +856,13 @@ static struct map *map_assign(struct intent *bm, struct md_rdev *rdev,
 		maps->dirty = true;
 	}
 	/* this may forget the oldest, which may be @from, or change all grains */
-	map = map_new(bm, uuid, events, events, member_csum(rdev));
+	map = map_new(bm, uuid);
 	if (!map)
 		return NULL;
+	map_known_next(map, rdev);
+	map->entry.events[0] = map->entry.events[1];
+	map->entry.csum[0] = map->entry.csum[1];
+	map_clock(map, clock, clock);
 	if (from && from != map && from->bits && !map_named(from))
 		bitmap_copy(map->bits, from->bits, maps->grains);
 	else
@@ -879,7 +935,7 @@ int maps_admit(struct intent *bm, struct md_rdev *rdev)
 
 /* Judge a member by the superblock that is on it. */
 static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
-			 struct map **found)
+			 struct map **found, u64 *clock)
 {
 	const char *name = mdname(bm->mddev);
 	const struct mdp_superblock_1 *sb;
@@ -887,12 +943,14 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 	u64 events, offset;
 
 	*found = NULL;
+	*clock = 0;
 	/* before md core writes a superblock that says so, which nobody would accept */
 	if (!r1_member_sound(bm->mddev, rdev)) {
 		set_bit(Faulty, &rdev->flags);
 		return -EINVAL;
 	}
 	mutex_lock(&bm->io_mutex);
+	*clock = intent_member_clock(bm, rdev);
 	sb = super_read(bm, rdev);
 	if (!sb) {
 		mutex_unlock(&bm->io_mutex);
@@ -900,7 +958,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 	}
 	events = le64_to_cpu(sb->events);
 	offset = le64_to_cpu(sb->data_offset);
-	verdict = map_judge(bm, sb, found);
+	verdict = map_judge(bm, sb, *clock, found);
 	mutex_unlock(&bm->io_mutex);
 
 	if (offset != rdev->data_offset) {
@@ -913,7 +971,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		return arrival_refuse(bm, rdev, events);
 	/* a nameless map is to be his alone */
 	if (*found && !map_named(*found)) {
-		*found = map_assign(bm, rdev, *found);
+		*found = map_assign(bm, rdev, *found, *clock);
 		if (!*found)
 			return -ENOMEM;
 		(*found)->entry.flags |= ENTRY_WITNESS;
@@ -965,6 +1023,7 @@ void maps_arrivals(struct intent *bm)
 	rdev_for_each(rdev, mddev) {
 		struct arrival *arrival;
 		struct map *map;
+		u64 clock;
 
 		if (rdev->raid_disk >= 0 || test_bit(Faulty, &rdev->flags) ||
 		    test_bit(Journal, &rdev->flags) || !member_uuid(rdev))
@@ -975,8 +1034,9 @@ void maps_arrivals(struct intent *bm)
 				if (!maps->arrival[nr].rdev)
 					break;
 			arrival = &maps->arrival[nr];
-			if (arrival_judge(bm, rdev, &map))
+			if (arrival_judge(bm, rdev, &map, &clock))
 				continue;
+			arrival->clock = clock;
 			arrival->rdev = rdev;
 			arrival->dev = rdev->bdev->bd_dev;
 			arrival->offset = rdev->data_offset;
@@ -987,15 +1047,8 @@ void maps_arrivals(struct intent *bm)
 			}
 		}
 		map = arrival->map;
-		if (!map ||
-		    (map->entry.events[1] == cpu_to_le64(member_events(rdev)) &&
-		     map->entry.csum[1] == cpu_to_le32(member_csum(rdev))))
-			continue;
-		map->entry.events[0] = map->entry.events[1];
-		map->entry.csum[0] = map->entry.csum[1];
-		map->entry.events[1] = cpu_to_le64(member_events(rdev));
-		map->entry.csum[1] = cpu_to_le32(member_csum(rdev));
-		maps->dirty = true;
+		if (map && map_known_next(map, rdev))
+			maps->dirty = true;
 	}
 }
 
@@ -1014,6 +1067,7 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 	struct maps *maps = bm->maps;
 	struct arrival *arrival;
 	struct map *map, *from;
+	u64 clock;
 	int err;
 
 	lockdep_assert_held(&bm->tick_mutex);
@@ -1027,9 +1081,10 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 	if (arrival) {
 		from = arrival->offset == rdev->data_offset ?
 		       arrival->map : NULL;
+		clock = arrival->clock;
 		memset(arrival, 0, sizeof(*arrival));
 	} else {
-		err = arrival_judge(bm, rdev, &from);
+		err = arrival_judge(bm, rdev, &from, &clock);
 		if (err)
 			return err;
 	}
@@ -1039,7 +1094,7 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 				    name, rdev->bdev);
 		return -EEXIST;
 	}
-	map = map_assign(bm, rdev, from);
+	map = map_assign(bm, rdev, from, clock);
 	if (!map)
 		return -ENOMEM;
 	map->entry.flags &= ~ENTRY_WAITING;
@@ -1061,21 +1116,22 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 }
 
 /**
- * maps_on_disk() - what the superblock of a member that joins may still say
+ * maps_on_disk() - what the superblocks on a member that joins may still say
  * @bm:		the engine; tick_mutex is held
  * @rdev:	the member, after maps_join()
- * @events:	gets the event count
- * @csum:	gets the checksum
+ * @m:		its slot, which gets that
  */
-void maps_on_disk(struct intent *bm, const struct md_rdev *rdev, u64 *events,
-		  u32 *csum)
+void maps_on_disk(struct intent *bm, const struct md_rdev *rdev,
+		  struct r1_member *m)
 {
 	const struct map *map = map_of(bm->maps, member_uuid(rdev));
 
 	if (!map)
 		return;
-	*events = le64_to_cpu(map->entry.events[1]);
-	*csum = le32_to_cpu(map->entry.csum[1]);
+	m->events[1] = le64_to_cpu(map->entry.events[1]);
+	m->csum[1] = le32_to_cpu(map->entry.csum[1]);
+	m->clock[0] = le64_to_cpu(map->more.clock[0]);
+	m->clock[1] = le64_to_cpu(map->more.clock[1]);
 }
 
 /**
@@ -1204,7 +1260,15 @@ int maps_settle(struct intent *bm, sector_t start, sector_t end)
 	first = (start + (1ULL << maps->grain_shift) - 1) >> maps->grain_shift;
 	last = min_t(u64, end >> maps->grain_shift, maps->grains);
 	/* who fails this is Faulty, and keeps its map; but not the last one */
-	err = intent_flush_members(bm);
+	do {
+		int changes = atomic_read(&conf->changes);
+
+		err = intent_flush_members(bm);
+		if (err)
+			goto out;
+		bm->clock++;
+		err = intent_clock_settle(bm, changes);
+	} while (err == -EAGAIN);
 	if (err)
 		goto out;
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
@@ -1270,15 +1334,17 @@ void maps_stamp(struct intent *bm, struct table_stamp *stamp)
 	struct maps *maps = bm->maps;
 
 	memset(stamp, 0, sizeof(*stamp));
-	if (!maps)
-		return;
 	stamp->magic = cpu_to_le32(STAMP_MAGIC);
-	stamp->generation = cpu_to_le64(maps->generation);
 	stamp->floor = cpu_to_le64(bm->events_cleared);
-	stamp->offset = cpu_to_le32(maps->offset);
-	stamp->sectors = cpu_to_le32(maps->sectors);
-	stamp->grain_shift = cpu_to_le32(maps->grain_shift);
-	stamp->quota = cpu_to_le32(maps->quota);
+	stamp->clock = cpu_to_le64(bm->clock);
+	stamp->settled = cpu_to_le64(bm->settled);
+	if (maps) {
+		stamp->generation = cpu_to_le64(maps->generation);
+		stamp->offset = cpu_to_le32(maps->offset);
+		stamp->sectors = cpu_to_le32(maps->sectors);
+		stamp->grain_shift = cpu_to_le32(maps->grain_shift);
+		stamp->quota = cpu_to_le32(maps->quota);
+	}
 	stamp->crc = cpu_to_le32(table_stamp_crc(stamp, bm->mddev->uuid));
 }
 
@@ -1307,6 +1373,31 @@ u64 maps_events_cleared(struct intent *bm)
 	return lowest;
 }
 
+/*
+ * The bitmap superblock is about to be written: before, the table has to know which
+ * clock members in slots may have then.
+ */
+static void maps_clocks(struct intent *bm)
+{
+	struct maps *maps = bm->maps;
+	int nr;
+
+	intent_clock_sent(bm);
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+		const struct r1_member *m;
+
+		if (!map->bits || map->slot < 0)
+			continue;
+		m = &bm->conf->member[map->slot];
+		if (map->more.clock[0] == cpu_to_le64(m->clock[0]) &&
+		    map->more.clock[1] == cpu_to_le64(m->clock[1]))
+			continue;
+		map_clock(map, m->clock[0], m->clock[1]);
+		maps->dirty = true;
+	}
+}
+
 /**
  * maps_commit() - bring the table on disk up to date
  * @bm:	the engine; tick_mutex is held
@@ -1321,6 +1412,7 @@ int maps_commit(struct intent *bm)
 
 	lockdep_assert_held(&bm->tick_mutex);
 
+	maps_clocks(bm);
 	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
 
@@ -1609,9 +1701,10 @@ void maps_load(struct intent *bm)
 		m->rdev->saved_raid_disk = -1;
 		map = map_of(maps, member_uuid(m->rdev));
 		if (map && (!map_has_events(map, m->found) ||
+			    map_judge_clock(map, m->clock[0], false) != BY_MAP ||
 			    bm->unread & 1U << slot))
 			map = NULL;
-		map = map_assign(bm, m->rdev, map);
+		map = map_assign(bm, m->rdev, map, m->clock[0]);
 		if (!map) {
 			maps_give_up(bm);
 			return;
@@ -1625,13 +1718,20 @@ void maps_load(struct intent *bm)
 			map_to_intents(bm, &maps->map[nr]);
 	maps_name_witnesses(bm);
 	if (mddev->degraded && (!sealed || maps->vanished)) {
-		struct map *map = map_new(bm, NULL, bm->events_cleared,
-					  mddev->events + 1, 0);
+		struct map *map = map_new(bm, NULL);
 
-		if (map)
-			map_mark_all(maps, map);
-		else
+		if (!map) {
 			maps_give_up(bm);
+			return;
+		}
+		map->entry.events[0] = cpu_to_le64(bm->events_cleared);
+		map->entry.events[1] = cpu_to_le64(mddev->events + 1);
+		/* a crash may have cut short what had reached the missing member only */
+		if (bm->clock_found)
+			map_clock(map, bm->settled, bm->clock_found + 1);
+		else
+			map_clock(map, 0, U64_MAX);
+		map_mark_all(maps, map);
 	}
 }
 

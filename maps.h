@@ -18,6 +18,20 @@
  *   | even	| odd gen.| map_blocks	  | map_blocks	  |
  *   +---------+---------+---------------+---------------+-----
  *
+ *   header: 4096 bytes; more[n] belongs to entry[n]
+ *   0			   128		   1152		   2176		4096
+ *   +---------------------+---------------+---------------+------------+
+ *   | magic, geometry ... | entry[0 .. 15]| more[0 .. 15] | zeroes     |
+ *   +---------------------+---------------+---------------+------------+
+ *
+ *   stamp: the first 56 of 120 bytes behind the bitmap superblock; on members
+ *   without room for a table, and in arrays without one, as well
+ *   0       8            16      24              40      48        56
+ *   +-------+------------+-------+---------------+-------+---------+
+ *   | magic,| generation | floor | table: where, | clock | settled |
+ *   | crc   |		  |	  | grain, quota  |	  |	    |
+ *   +-------+------------+-------+---------------+-------+---------+
+ *
  *   block of a map: 8 sectors, each of them checked for itself
  *   +----------------------------------------+-----+-------+
  *   | 3968 bits, one for each grain, LSB first| crc | zeroes|
@@ -46,6 +60,12 @@ struct table_entry {
 	__u8	pad[15];
 };
 
+/* More of entry[] in the same place of the header; zeroes from older modules. */
+struct table_more {
+	__le64	clock[2];	/* lowest, highest that its stamp may have; 0: not known */
+	__u8	pad[48];
+};
+
 #define ENTRY_USED	0x01
 #define ENTRY_NAMED	0x02	/* uuid is known */
 #define ENTRY_WITNESS	0x04	/* see map_mark_own() */
@@ -62,7 +82,8 @@ struct table_header {
 	__u8			array[16];
 	__u8			pad1[72];
 	struct table_entry	entry[TABLE_ENTRIES];
-	__u8			pad2[2944];
+	struct table_more	more[TABLE_ENTRIES];
+	__u8			pad2[1920];
 };
 
 struct table_sector {
@@ -79,9 +100,12 @@ struct table_stamp {
 	__le32	offset;		/* of the table from the superblock, sectors */
 	__le32	sectors;	/* length of the table */
 	__le32	grain_shift;
-	__le32	quota;		/* how many maps there is room for */
-	__u8	pad[16];
+	__le32	quota;		/* how many maps there is room for; 0: no table */
+	__le64	clock;		/* see bitmap.c; 0: not known */
+	__le64	settled;	/* something may be forgotten that was on disk then */
 };
+
+#define CLOCK_MAX	(U64_MAX >> 1)
 
 u32 table_header_crc(const struct table_header *h);
 bool table_header_valid(const struct table_header *h, const u8 *array,
@@ -91,20 +115,25 @@ u32 table_sector_crc(const struct table_sector *s, const u8 *array,
 		     u32 index);
 u32 table_stamp_crc(const struct table_stamp *st, const u8 *array);
 bool table_stamp_valid(const struct table_stamp *st, const u8 *array);
+u64 table_stamp_clock(const struct table_stamp *st, const u8 *array,
+		      u64 *settled);
 
 struct intent;
 struct md_rdev;
+struct r1_member;
 struct mdp_superblock_1;
 
 /**
  * struct map - what one member lacks
  * @entry:	as in the table, but for @entry.events of a present member
+ * @more:	the same
  * @bits:	one for each grain that it lacks
  * @stale:	blocks of the table that differ from @bits
  * @slot:	the slot that it is in, or -1 if it is absent
  */
 struct map {
 	struct table_entry	entry;
+	struct table_more	more;
 	unsigned long		*bits;
 	unsigned long		*stale;
 	int			slot;
@@ -115,6 +144,7 @@ struct map {
  * @rdev:	the member
  * @dev:	its device number
  * @offset:	first sector of its data
+ * @clock:	of the stamp that is on it
  * @map:	what it lacks; NULL if that is everything
  *
  * md core makes a new member a spare before it offers it for a slot, and
@@ -124,6 +154,7 @@ struct arrival {
 	struct md_rdev	*rdev;
 	dev_t		dev;
 	sector_t	offset;
+	u64		clock;
 	struct map	*map;
 };
 
@@ -183,8 +214,8 @@ int __must_check maps_commit(struct intent *bm);
 int __must_check maps_join(struct intent *bm, struct md_rdev *rdev, int slot);
 void maps_joined(struct intent *bm, int slot);
 void maps_want_all(struct intent *bm, int slot);
-void maps_on_disk(struct intent *bm, const struct md_rdev *rdev, u64 *events,
-		  u32 *csum);
+void maps_on_disk(struct intent *bm, const struct md_rdev *rdev,
+		  struct r1_member *m);
 int __must_check maps_leave(struct intent *bm, struct md_rdev *rdev, int slot);
 void maps_arrivals(struct intent *bm);
 int __must_check maps_admit(struct intent *bm, struct md_rdev *rdev);

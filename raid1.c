@@ -362,7 +362,9 @@ bool r1_must_read_first(struct r1_conf *conf, sector_t sector,
  * @conf:	the array
  *
  * A member that was recovered while a resync is due may have got what it has from
- * one that is no more; the others may differ from that, and have been read.
+ * one that is no more; the others may differ from that, and have been read. And a
+ * member that was one event behind at a start may have been put back to an earlier
+ * state, in which it lacks what was flushed; the others do not.
  *
  * The answer is good for members that the caller has found In_sync before: a member
  * that turns In_sync after the answer may be late as well.
@@ -1527,7 +1529,7 @@ static bool __must_check member_publish(struct r1_conf *conf, int slot, struct m
 	spin_lock_irqsave(&conf->lock, flags);
 	member_seen(m, rdev);
 	if (conf->intent && conf->intent->maps)
-		maps_on_disk(conf->intent, rdev, &m->events[1], &m->csum[1]);
+		maps_on_disk(conf->intent, rdev, m);
 	atomic_inc(&conf->changes);
 	/*
 	 * Pairs with READ_ONCE(): who finds it there finds all of the above. Under the
@@ -2358,6 +2360,27 @@ static void member_demote(struct md_rdev *rdev)
 	rdev->recovery_offset = 0;
 }
 
+/**
+ * r1_member_demote() - a member that looks in sync is to get everything
+ * @conf:	an array that is being started
+ * @slot:	the member's slot; another slot has a member in sync
+ *
+ * Context: reconfig_mutex is held; after r1_run().
+ */
+void r1_member_demote(struct r1_conf *conf, int slot)
+{
+	struct mddev *mddev = conf->mddev;
+
+	member_demote(conf->member[slot].rdev);
+	conf->member[slot].full = true;
+	mddev->degraded++;
+	/* as for an array that is assembled without the member */
+	if (conf->raid_disks - mddev->degraded == 1)
+		compat_set_resync_offset(mddev, MaxSector);
+	if (mddev->persistent)
+		conf->apart = 2;
+}
+
 /* Members that others disown are not in sync; returns how many are. */
 static int run_disown(struct mddev *mddev, struct r1_conf *conf, int in_sync)
 {
@@ -2402,6 +2425,7 @@ static int run_members(struct mddev *mddev, struct r1_conf *conf)
 			return run_refuse(mddev, "two members claim the same slot");
 		m->rdev = rdev;
 		m->found = member_events(rdev);
+		m->late = m->found < mddev->events;
 		member_seen(m, rdev);
 		if (test_bit(FailFast, &rdev->flags))
 			pr_info("md-raid1: %s: failfast of %pg is not supported, its errors are retried as usual\n",

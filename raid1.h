@@ -50,7 +50,8 @@ struct r1_gate {
  *		without member maps only
  * @left:	it is Faulty, and its map has been made; should the map be
  *		forgotten, no other is
- * @late:	it came to be in sync while a resync was due: see r1_late()
+ * @late:	it came to be in sync while a resync was due, or was one event behind at
+ *		the start: see r1_late()
  * @held:	requests may use the member, which is to leave: its nr_pending is held
  *		until @grace has passed; under r1_conf.lock
  * @leaving:	the member that was in the slot, until md core has been told that it
@@ -59,6 +60,8 @@ struct r1_gate {
  * @events:	event count that the member's superblock has, and the one before
  *		it if the last update may not have arrived; under r1_conf.lock
  * @csum:	checksums of the superblocks with @events
+ * @clock:	lowest and highest clock that the stamp on the member may have; under
+ *		intent.tick_mutex
  * @found:	event count that it had when the array was started
  * @next_read:	sector after the last read sent to the member, for balancing
  * @reads:	counts reads, roughly
@@ -69,7 +72,8 @@ struct r1_gate {
  * @reading:	reads that are under way
  *
  * All requests look at the first group, which hardly ever changes. Every read
- * writes to the second, which only reads look at.
+ * writes to the last, which only reads look at. What lies between them changes with
+ * superblocks and stamps.
  */
 struct r1_member {
 	__cacheline_group_begin_aligned(looked_at);
@@ -79,13 +83,15 @@ struct r1_member {
 	bool		left;
 	bool		late;
 	bool		held;
+
+	__cacheline_group_end_aligned(looked_at);
+
 	struct md_rdev	*leaving;
 	unsigned long	grace;
 	u64		events[2];
 	u32		csum[2];
+	u64		clock[2];
 	u64		found;
-
-	__cacheline_group_end_aligned(looked_at);
 
 	__cacheline_group_begin_aligned(reads_write);
 	sector_t	next_read;
@@ -265,6 +271,7 @@ void r1_gate_open(struct r1_conf *conf, sector_t sector, bool exclusive);
 void r1_io_submit(struct r1_io *io);
 void r1_io_fail(struct r1_io *io);
 void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev);
+void r1_member_demote(struct r1_conf *conf, int slot);
 bool r1_member_usable(const struct md_rdev *rdev);
 bool r1_member_sound(struct mddev *mddev, const struct md_rdev *rdev);
 unsigned int r1_good_run(struct md_rdev *rdev, sector_t sector,

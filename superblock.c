@@ -25,6 +25,7 @@
  * well, for fuzzing (tests/fuzz).
  */
 #include <linux/log2.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <linux/raid/md_p.h>
@@ -200,15 +201,30 @@ static const char *member_super(struct md_rdev *rdev, struct page *page)
 	return intent_super_check(page_address(page), &ex);
 }
 
+static u64 super_clock(const struct intent_super *sb, u64 *settled)
+{
+	return table_stamp_clock((const struct table_stamp *)sb->pad, sb->uuid,
+				 settled);
+}
+
 /*
- * Is @a a newer bitmap superblock than @b? If not by its own event count, then by that
- * of the member: one that failed its last superblock update may have an older stamp.
+ * Is @a a newer bitmap superblock than @b? If not by its own event count, then by the
+ * clock of its stamp, and then by the event count of the member: one that failed its
+ * last superblock update may have an older stamp.
  */
 static bool super_newer(const struct intent_super *a, const struct intent_super *b,
 			u64 a_member, u64 b_member)
 {
+	u64 a_settled, b_settled;
+	u64 a_clock = super_clock(a, &a_settled);
+	u64 b_clock = super_clock(b, &b_settled);
+
 	if (a->events != b->events)
 		return le64_to_cpu(a->events) > le64_to_cpu(b->events);
+	if (a_clock && b_clock && a_clock != b_clock)
+		return a_clock > b_clock;
+	if (a_clock && b_clock && a_settled != b_settled)
+		return a_settled > b_settled;
 	return a_member > b_member;
 }
 
@@ -711,6 +727,98 @@ int intent_flush_members(struct intent *bm)
 		submit_bio(&batch->wr[j].bio);
 	}
 	return batch_wait(bm, batch);
+}
+
+/*
+ * The clock of the stamp that is on a member; false if its bitmap superblock cannot
+ * be read, or is damaged.
+ */
+static bool member_clock(struct intent *bm, struct md_rdev *rdev, u64 *clock)
+{
+	const struct intent_super *disk = page_address(bm->stage[0]);
+	const struct table_stamp *st = (const struct table_stamp *)disk->pad;
+	u64 settled;
+
+	lockdep_assert_held(&bm->io_mutex);
+
+	*clock = 0;
+	if (!intent_member_fits(bm, rdev) ||
+	    !intent_read(rdev, 0, sizeof(*disk), bm->stage[0]) ||
+	    disk->magic != bm->super->magic ||
+	    memcmp(disk->uuid, bm->super->uuid, sizeof(disk->uuid)))
+		return false;
+	*clock = table_stamp_clock(st, bm->mddev->uuid, &settled);
+	/* older modules and others leave zeroes there */
+	return *clock || !st->magic ||
+	       (table_stamp_valid(st, bm->mddev->uuid) && !st->clock);
+}
+
+/**
+ * intent_member_clock() - the clock in the bitmap superblock that is on a member
+ * @bm:		the engine
+ * @rdev:	the member
+ *
+ * Context: may sleep; io_mutex is held.
+ * Return: the clock; 0 if it is not known
+ */
+u64 intent_member_clock(struct intent *bm, struct md_rdev *rdev)
+{
+	u64 clock;
+
+	return member_clock(bm, rdev, &clock) ? clock : 0;
+}
+
+/*
+ * A stamp older than the settled one is on a member that was put back to an earlier
+ * state: of what it has lost, bits may have been cleared. No crash leaves such a
+ * stamp, as a clock is settled only when all members have it.
+ */
+static void clock_check(struct intent *bm, int slot, bool known)
+{
+	struct md_rdev *rdev = bm->conf->member[slot].rdev;
+
+	if (!known || bm->conf->member[slot].clock[0] >= bm->settled)
+		return;
+	if (!test_bit(In_sync, &rdev->flags)) {
+		bm->unread |= 1U << slot;
+		return;
+	}
+	pr_warn("md-raid1: %s: %pg is not in sync, it is an older copy of itself\n",
+		mdname(bm->mddev), rdev->bdev);
+	r1_member_demote(bm->conf, slot);
+}
+
+/**
+ * intent_clocks_read() - set the clock when an array starts
+ * @bm:	the engine; its superblock is the newest that was found
+ *
+ * The next clock may be on a member that is not here, from a write that a crash has
+ * cut short. So go on with the one after.
+ *
+ * Context: may sleep; reconfig_mutex is held.
+ */
+void intent_clocks_read(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	int slot;
+
+	bm->clock_found = super_clock(bm->super, &bm->settled);
+	bm->clock = bm->clock_found ? bm->clock_found + 2 :
+		    (u64)get_random_u32() + 1;
+	mutex_lock(&bm->io_mutex);
+	for (slot = 0; slot < conf->raid_disks; slot++) {
+		struct r1_member *m = &conf->member[slot];
+		bool known;
+
+		if (!r1_member_usable(m->rdev))
+			continue;
+		known = member_clock(bm, m->rdev, &m->clock[0]);
+		m->clock[1] = m->clock[0];
+		/* the bitmap of a running array is new, and its members are not */
+		if (!bm->mddev->pers)
+			clock_check(bm, slot, known);
+	}
+	mutex_unlock(&bm->io_mutex);
 }
 
 /* Sector up to which a member's superblock has the array in sync. */

@@ -107,6 +107,28 @@ bool table_stamp_valid(const struct table_stamp *st, const u8 *array)
 }
 
 /**
+ * table_stamp_clock() - the clock of a stamp
+ * @st:		as read, not trusted
+ * @array:	the array's UUID
+ * @settled:	gets the clock up to which something may be forgotten
+ *
+ * Return: the clock; 0 if it is not known
+ */
+u64 table_stamp_clock(const struct table_stamp *st, const u8 *array,
+		      u64 *settled)
+{
+	u64 clock = le64_to_cpu(st->clock);
+
+	*settled = le64_to_cpu(st->settled);
+	if (!table_stamp_valid(st, array) || clock > CLOCK_MAX ||
+	    *settled > clock) {
+		*settled = 0;
+		return 0;
+	}
+	return clock;
+}
+
+/**
  * member_uuid() - what tells a member from any other device
  * @rdev:	the member
  *
@@ -414,6 +436,7 @@ void table_read(struct intent *bm)
 	int nr;
 
 	BUILD_BUG_ON(sizeof(struct table_entry) != 64);
+	BUILD_BUG_ON(sizeof(struct table_more) != 64);
 	BUILD_BUG_ON(sizeof(struct table_header) != TABLE_BLOCK);
 	BUILD_BUG_ON(sizeof(struct table_sector) != 512);
 	BUILD_BUG_ON(sizeof(struct table_stamp) >
@@ -432,6 +455,7 @@ void table_read(struct intent *bm)
 		if (!(h->entry[nr].flags & ENTRY_USED))
 			continue;
 		map->entry = h->entry[nr];
+		map->more = h->more[nr];
 		map->slot = -1;
 		maps->left = max(maps->left, le64_to_cpu(map->entry.left));
 		if (map->bits)
@@ -536,8 +560,10 @@ int table_write_header(struct intent *bm)
 	h->grains = cpu_to_le64(maps->grains);
 	h->map_blocks = cpu_to_le32(maps->blocks);
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)
-		if (maps->map[nr].bits)
+		if (maps->map[nr].bits) {
 			h->entry[nr] = maps->map[nr].entry;
+			h->more[nr] = maps->map[nr].more;
+		}
 	h->crc = cpu_to_le32(table_header_crc(h));
 	err = table_write(bm, (maps->generation + 1) % TABLE_HEADERS, 1);
 	if (!err)

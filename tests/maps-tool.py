@@ -9,11 +9,13 @@ usage: maps-tool.py info FILE		geometry and entries
        maps-tool.py load FILE IN
        maps-tool.py flip FILE OFFSET	one bit of the byte there
        maps-tool.py zero FILE OFFSET LENGTH
+       maps-tool.py unclock FILE	the stamp as an older module writes it
 FILE may be several: FILE,FILE...
 """
 import os
 import struct
 import sys
+import zlib
 
 MAGIC = 0xa92b4efc
 STAMP_AT = 136
@@ -55,6 +57,12 @@ class Table:
     def write(self, at, data):
         os.pwrite(self.f.fileno(), data, at)
 
+    def unclock(self):
+        array = self.read(self.bitmap_at + 8, 16)
+        rest = self.read(self.stamp_at + 8, 32) + bytes(16)
+        crc = ~zlib.crc32(array + rest) & 0xffffffff
+        self.write(self.stamp_at + 4, struct.pack("<I", crc) + rest)
+
     def at(self, what, uuid=None):
         if what == "map":
             return self.table_at + 4096 * (2 + self.entries[uuid][0] * self.blocks)
@@ -83,6 +91,8 @@ def main(cmd, name, *args):
         t.write(at, bytes([old ^ 1 << at % 8]))
     elif cmd == "zero":
         t.write(int(args[0]), bytes(int(args[1])))
+    elif cmd == "unclock":
+        t.unclock()
     else:
         sys.exit(__doc__)
 

@@ -59,6 +59,9 @@ for how in fail remove stop crash; do
 	crash)
 		# As after a crash: the members as they are at one moment while
 		# the array is active, and writes are not under way.
+		# Files are not copied at one moment: so nothing is settled meanwhile.
+		wait_for 60 moved "$c" $((size * 3 / 4))
+		pace $md 100
 		scatter $md 3 50 0 1000
 		want=$(sum $md)
 		for i in 0 1 2; do cp --sparse=always "$T/m$i.img" "$T/cut$i"; done

@@ -80,6 +80,19 @@ void r1_member_error(struct r1_conf *conf, struct md_rdev *rdev)
 	}
 }
 
+void r1_member_demote(struct r1_conf *conf, int slot)
+{
+	struct md_rdev *rdev = conf->member[slot].rdev;
+
+	if (!test_bit(In_sync, &rdev->flags))
+		finding("a member is demoted that was not in sync");
+	clear_bit(In_sync, &rdev->flags);
+	rdev->saved_raid_disk = -1;
+	conf->mddev->degraded++;
+	if (conf->mddev->degraded == conf->raid_disks)
+		finding("no member in sync is left");
+}
+
 void r1_events_written(struct r1_conf *conf)
 {
 	conf->events_written = conf->mddev->events;
@@ -238,7 +251,7 @@ static bool is_source(const struct array *a, int m)
 	u8 flags = in.config.member[m].flags;
 
 	return a->rdev[m].mddev && a->rdev[m].raid_disk >= 0 &&
-	       flags & M_IN_SYNC && !(flags & M_FAULTY) &&
+	       test_bit(In_sync, &a->rdev[m].flags) && !(flags & M_FAULTY) &&
 	       !test_bit(Bitmap_sync, &a->rdev[m].flags);
 }
 
@@ -283,6 +296,18 @@ static struct intent_super *super_at(int m)
 	return (void *)disk_at(&disks[m], in.config.bitmap_offset);
 }
 
+static bool clock_newer(const struct intent_super *a, const struct intent_super *b)
+{
+	u64 a_settled, b_settled;
+	u64 a_clock = table_stamp_clock((void *)a->pad, array_uuid, &a_settled);
+	u64 b_clock = table_stamp_clock((void *)b->pad, array_uuid, &b_settled);
+
+	if (!a_clock || !b_clock)
+		return false;
+	return a_clock > b_clock ||
+	       (a_clock == b_clock && a_settled > b_settled);
+}
+
 /* The slots, as bits, with the newest bitmap, and its superblock. */
 static u32 newest_supers(const struct array *a, struct intent_super *newest)
 {
@@ -297,8 +322,11 @@ static u32 newest_supers(const struct array *a, struct intent_super *newest)
 			*newest = sb;
 			slots = 0;
 		}
-		if (sb.events == newest->events)
-			slots |= 1U << m;
+		if (sb.events != newest->events)
+			continue;
+		slots |= 1U << m;
+		if (clock_newer(&sb, newest))
+			*newest = sb;
 	}
 	return slots;
 }
@@ -364,7 +392,7 @@ static bool table_readable(const struct array *a, const struct intent *bm, int m
 	u8 flags = in.config.member[m].flags;
 
 	if (!a->rdev[m].mddev || a->rdev[m].raid_disk < 0 ||
-	    !(flags & M_IN_SYNC) || flags & M_FAULTY ||
+	    !test_bit(In_sync, &a->rdev[m].flags) || flags & M_FAULTY ||
 	    in.config.member[m].events ||
 	    disk_fails(&disks[m], at, TABLE_BLOCK_SECTORS, false))
 		return false;
@@ -547,6 +575,7 @@ static void picture_take(struct picture *p, const struct intent *bm)
 			continue;
 		bytes = BITS_TO_LONGS(p->grains) * sizeof(long);
 		p->map[nr].entry = map->entry;
+		p->map[nr].more = map->more;
 		p->map[nr].bits = malloc(bytes);
 		memcpy(p->map[nr].bits, map->bits, bytes);
 	}
@@ -846,9 +875,22 @@ static void check_writing(struct array *a, struct intent *bm, bool all_flips)
 
 /* --------------------------------------------------------- members that come */
 
+/* Is the clock in a member's stamp one that it may have had when it left? */
+static bool clock_fits(const struct map *map, int m)
+{
+	const struct intent_super *sb = super_at(m);
+	u64 settled, clock;
+
+	if (map->more.clock[1] == U64_MAX)
+		return true;
+	clock = table_stamp_clock((void *)sb->pad, array_uuid, &settled);
+	return clock && map->more.clock[0] <= clock &&
+	       clock <= map->more.clock[1];
+}
+
 /* May this member get less than everything? Its map then, or NULL. */
 static const struct map *map_for(const struct array *a,
-				 const struct picture *p,
+				 const struct picture *p, int m,
 				 const struct mdp_superblock_1 *sb)
 {
 	bool known = false;
@@ -863,7 +905,8 @@ static const struct map *map_for(const struct array *a,
 		known = true;
 		for (i = 0; i < 2; i++)
 			if (e->events[i] == sb->events &&
-			    e->csum[i] == super_csum(sb))
+			    e->csum[i] == super_csum(sb) &&
+			    clock_fits(&p->map[nr], m))
 				return &p->map[nr];
 		break;
 	}
@@ -871,7 +914,8 @@ static const struct map *map_for(const struct array *a,
 		const struct table_entry *e = &p->map[nr].entry;
 
 		if (p->map[nr].bits && !(e->flags & ENTRY_NAMED) &&
-		    e->events[0] <= sb->events && sb->events <= e->events[1])
+		    e->events[0] <= sb->events && sb->events <= e->events[1] &&
+		    clock_fits(&p->map[nr], m))
 			return &p->map[nr];
 	}
 	return NULL;
@@ -919,7 +963,7 @@ static void array_arrival(struct array *a, struct intent *bm, int m)
 	array_add(a, m);
 	disk = *sb;
 	picture_take(&p, bm);
-	had = bm->maps ? map_for(a, &p, &disk) : NULL;
+	had = bm->maps ? map_for(a, &p, m, &disk) : NULL;
 	a->mddev.events++;
 	sb->events = a->mddev.events;
 	sb->sb_csum = ~sb->sb_csum;

@@ -255,8 +255,10 @@ static void read_for_member(struct input *in, int m, const struct in_record *r,
 		read_header(in, m, 0, r->a % TABLE_HEADERS, r, payload);
 		break;
 	case IN_ENTRY:
-		read_header(in, m, entry_at(r->a), r->b % TABLE_HEADERS, r,
-			    payload);
+		/* beyond the entries, there is more of each */
+		read_header(in, m, entry_at(r->a) + (r->a & 0x40 ?
+			    TABLE_ENTRIES * sizeof(struct table_entry) : 0),
+			    r->b % TABLE_HEADERS, r, payload);
 		break;
 	case IN_MAP:
 		read_map(in, m, r, payload);

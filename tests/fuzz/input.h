@@ -61,7 +61,7 @@ enum in_kind {
 	IN_SUPER,	/* bitmap superblock; a: IN_SUPER_*, what is put right */
 	IN_BITS,	/* bits of the bitmap, from byte a, b on */
 	IN_HEADER,	/* header of the table; a: which one */
-	IN_ENTRY,	/* an entry of a header; a: number, b: which header */
+	IN_ENTRY,	/* an entry of a header; a: number, and 0x40: table_more; b: which header */
 	IN_MAP,		/* sector b of the map of entry a */
 	IN_MD,		/* md's superblock, from byte a * 16 on */
 	IN_FAULT,	/* a, b: a sector; payload: sectors, not reading */

@@ -67,7 +67,7 @@ static size_t cut(u8 *data, size_t len, size_t at, size_t bytes)
 static size_t add_record(u8 *data, size_t len, size_t max, size_t at)
 {
 	static const u16 size[IN_KINDS] = {
-		[IN_SECTOR] = 512, [IN_SUPER] = 180, [IN_BITS] = 16,
+		[IN_SECTOR] = 512, [IN_SUPER] = 192, [IN_BITS] = 16,
 		[IN_HEADER] = 56, [IN_ENTRY] = 64, [IN_MAP] = 16, [IN_MD] = 16,
 		[IN_FAULT] = 2, [IN_FLIP] = 4,
 	};
@@ -105,7 +105,7 @@ static const struct { u8 kind; u16 at; u8 bytes; } fields[] = {
 		   offsetof(struct table_stamp, f), \
 		   sizeof(((struct table_stamp *)0)->f) }
 	STAMP(generation), STAMP(floor), STAMP(offset), STAMP(sectors),
-	STAMP(grain_shift), STAMP(quota),
+	STAMP(grain_shift), STAMP(quota), STAMP(clock), STAMP(settled),
 	FIELD(IN_HEADER, table_header, grain_shift),
 	FIELD(IN_HEADER, table_header, generation),
 	FIELD(IN_HEADER, table_header, grains),

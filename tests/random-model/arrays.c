@@ -594,6 +594,8 @@ static void bitmap_blank(struct bitmap_super *bitmap)
 	bitmap->stamp.crc = 0;
 	bitmap->stamp.generation = 0;
 	bitmap->stamp.floor = 0;
+	bitmap->stamp.clock = 0;
+	bitmap->stamp.settled = 0;
 }
 
 struct made {

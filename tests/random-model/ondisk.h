@@ -31,7 +31,9 @@ struct bitmap_super {
 		uint32_t	sectors;
 		uint32_t	grain_shift;
 		uint32_t	quota;
-		uint8_t		pad[80];
+		uint64_t	clock;
+		uint64_t	settled;
+		uint8_t		pad[64];
 	} stamp;
 };
 
