@@ -576,6 +576,8 @@ static void map_known_as(struct map *map, const struct r1_member *m)
 	map->entry.events[1] = cpu_to_le64(m->events[0]);
 	map->entry.csum[0] = cpu_to_le32(m->csum[1]);
 	map->entry.csum[1] = cpu_to_le32(m->csum[0]);
+	map->more.sum[0] = cpu_to_le32(m->sum[1]);
+	map->more.sum[1] = cpu_to_le32(m->sum[0]);
 	map_clock(map, m->clock[0], m->clock[1]);
 }
 
@@ -586,14 +588,17 @@ static void map_known_as(struct map *map, const struct r1_member *m)
 static bool map_known_next(struct map *map, const struct md_rdev *rdev)
 {
 	struct table_entry *entry = &map->entry;
+	struct table_more *more = &map->more;
 
 	if (entry->events[1] == cpu_to_le64(member_events(rdev)) &&
 	    entry->csum[1] == cpu_to_le32(member_csum(rdev)))
 		return false;
 	entry->events[0] = entry->events[1];
 	entry->csum[0] = entry->csum[1];
+	more->sum[0] = more->sum[1];
 	entry->events[1] = cpu_to_le64(member_events(rdev));
 	entry->csum[1] = cpu_to_le32(member_csum(rdev));
+	more->sum[1] = cpu_to_le32(member_sum(rdev));
 	return true;
 }
 
@@ -762,15 +767,20 @@ static bool used_alone(struct mddev *mddev, const struct mdp_superblock_1 *sb)
 
 enum verdict { BY_MAP, IN_FULL, REFUSED };
 
-/* Is that the superblock that the member had when it left? */
+/*
+ * Is that the superblock that the member had when it left? mdadm may have changed some
+ * of its fields; entries of older modules have no sum without these.
+ */
 static bool map_is_of(const struct map *map, const struct mdp_superblock_1 *sb)
 {
 	const struct table_entry *entry = &map->entry;
+	const struct table_more *more = &map->more;
 	int i;
 
 	for (i = 0; i < 2; i++)
 		if (sb->events == entry->events[i] &&
-		    super_csum(sb) == le32_to_cpu(entry->csum[i]))
+		    (more->sum[i] ? super_sum(sb) == le32_to_cpu(more->sum[i]) :
+		     super_csum(sb) == le32_to_cpu(entry->csum[i])))
 			return true;
 	return false;
 }
@@ -862,6 +872,7 @@ static struct map *map_assign(struct intent *bm, struct md_rdev *rdev,
 	map_known_next(map, rdev);
 	map->entry.events[0] = map->entry.events[1];
 	map->entry.csum[0] = map->entry.csum[1];
+	map->more.sum[0] = map->more.sum[1];
 	map_clock(map, clock, clock);
 	if (from && from != map && from->bits && !map_named(from))
 		bitmap_copy(map->bits, from->bits, maps->grains);
@@ -1130,6 +1141,7 @@ void maps_on_disk(struct intent *bm, const struct md_rdev *rdev,
 		return;
 	m->events[1] = le64_to_cpu(map->entry.events[1]);
 	m->csum[1] = le32_to_cpu(map->entry.csum[1]);
+	m->sum[1] = le32_to_cpu(map->more.sum[1]);
 	m->clock[0] = le64_to_cpu(map->more.clock[0]);
 	m->clock[1] = le64_to_cpu(map->more.clock[1]);
 }

@@ -63,7 +63,8 @@ struct table_entry {
 /* More of entry[] in the same place of the header; zeroes from older modules. */
 struct table_more {
 	__le64	clock[2];	/* lowest, highest that its stamp may have; 0: not known */
-	__u8	pad[48];
+	__le32	sum[2];		/* of the superblocks with events[]: super_sum(); or 0 */
+	__u8	pad[40];
 };
 
 #define ENTRY_USED	0x01
@@ -239,5 +240,7 @@ const u8 *member_uuid(const struct md_rdev *rdev);
 u64 member_events(const struct md_rdev *rdev);
 u32 super_csum(const struct mdp_superblock_1 *sb);
 u32 member_csum(const struct md_rdev *rdev);
+u32 super_sum(const struct mdp_superblock_1 *sb);
+u32 member_sum(const struct md_rdev *rdev);
 
 #endif

@@ -1503,8 +1503,10 @@ static void member_seen(struct r1_member *m, const struct md_rdev *rdev)
 {
 	m->events[0] = member_events(rdev);
 	m->csum[0] = member_csum(rdev);
+	m->sum[0] = member_sum(rdev);
 	m->events[1] = m->events[0];
 	m->csum[1] = m->csum[0];
+	m->sum[1] = m->sum[0];
 }
 
 /*
@@ -1822,8 +1824,10 @@ void r1_events_written(struct r1_conf *conf)
 			continue;
 		m->events[1] = m->events[0];
 		m->csum[1] = m->csum[0];
+		m->sum[1] = m->sum[0];
 		m->events[0] = member_events(m->rdev);
 		m->csum[0] = member_csum(m->rdev);
+		m->sum[0] = member_sum(m->rdev);
 	}
 	/* an update begins when the one before it is over */
 	if (conf->events_open && !conf->sb_failed)
@@ -1872,6 +1876,7 @@ static void events_confirm(struct r1_conf *conf)
 			continue;
 		m->events[1] = m->events[0];
 		m->csum[1] = m->csum[0];
+		m->sum[1] = m->sum[0];
 	}
 	WRITE_ONCE(conf->events_open, false);
 	WRITE_ONCE(conf->events_written, conf->events_pending);

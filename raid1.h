@@ -60,6 +60,7 @@ struct r1_gate {
  * @events:	event count that the member's superblock has, and the one before
  *		it if the last update may not have arrived; under r1_conf.lock
  * @csum:	checksums of the superblocks with @events
+ * @sum:	the same, by super_sum()
  * @clock:	lowest and highest clock that the stamp on the member may have; under
  *		intent.tick_mutex
  * @found:	event count that it had when the array was started
@@ -90,6 +91,7 @@ struct r1_member {
 	unsigned long	grace;
 	u64		events[2];
 	u32		csum[2];
+	u32		sum[2];
 	u64		clock[2];
 	u64		found;
 

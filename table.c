@@ -192,6 +192,49 @@ u32 member_csum(const struct md_rdev *rdev)
 	return super_csum(page_address(rdev->sb_page));
 }
 
+/**
+ * super_sum() - by which a superblock is known, whatever mdadm --update changed
+ * @sb:	metadata 1.x
+ *
+ * CRC of all but the fields that --re-add --update=devicesize, bbl and no-bbl
+ * change, and the flags of super_csum().
+ *
+ * Return: never 0
+ */
+u32 super_sum(const struct mdp_superblock_1 *sb)
+{
+	u32 roles = min(le32_to_cpu(sb->max_dev), (4096U - 256) / 2);
+	struct mdp_superblock_1 copy = *sb;
+	u32 crc;
+
+	BUILD_BUG_ON(sizeof(copy) != 256);
+
+	copy.feature_map &= ~cpu_to_le32(MD_FEATURE_BAD_BLOCKS);
+	copy.data_size = 0;
+	copy.devflags = 0;
+	copy.bblog_shift = 0;
+	copy.bblog_size = 0;
+	copy.bblog_offset = 0;
+	copy.sb_csum = 0;
+	crc = crc32_le(~0U, (const u8 *)&copy, sizeof(copy));
+	crc = crc32_le(crc, (const u8 *)sb + sizeof(copy), 2 * roles);
+	return crc ?: 1;
+}
+
+/**
+ * member_sum() - super_sum() of a member
+ * @rdev:	the member
+ *
+ * Return: as the member has it, or is about to have it; 0 if there is none
+ */
+u32 member_sum(const struct md_rdev *rdev)
+{
+	if (rdev->mddev->major_version != 1 || rdev->mddev->external ||
+	    !rdev->sb_page)
+		return 0;
+	return super_sum(page_address(rdev->sb_page));
+}
+
 /* Where a table could lie on a member, in sectors from its superblock. */
 static void table_room(const struct intent *bm, const struct md_rdev *rdev,
 		       s64 *start, s64 *end)

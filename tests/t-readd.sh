@@ -199,3 +199,25 @@ for flag in --write-mostly --readwrite --failfast --nofailfast; do
 	assert_lt $(($(bytes_written "$b") - before)) 2000000 "bytes written to a member with $flag"
 	assert_same "$a" "$b"
 done
+
+note "fields of its superblock may be changed on the way"
+# room for more data than the member says, for devicesize
+for update in devicesize bbl no-bbl; do
+	quiet /dev/md0 --fail "$b" --remove "$b"
+	fill /dev/md0 9 2048 64
+	if [ $update = devicesize ]; then
+		losetup -d "$b"
+		truncate -s +4M "$T/m1.img"
+		b=$(losetup --show -f "$T/m1.img")
+	fi
+	was=$(mdadm -E "$b" | grep -E 'Avail Dev Size|Bad Block Log')
+	mark=$(dmesg_mark)
+	before=$(bytes_written "$b")
+	quiet /dev/md0 --re-add --update=$update "$b"
+	wait_letters /dev/md0 UU
+	wait_idle /dev/md0
+	assert_ne "$(mdadm -E "$b" | grep -E 'Avail Dev Size|Bad Block Log')" "$was" "superblock after $update"
+	assert_match "$(dmesg_since "$mark")" "${b##*/} returns as of event" "kernel log"
+	assert_lt $(($(bytes_written "$b") - before)) 2000000 "bytes written to a member with $update"
+	assert_same "$a" "$b"
+done

@@ -164,6 +164,8 @@ static void array_slot(struct array *a, int m)
 
 		slot->csum[0] = super_csum(sb);
 		slot->csum[1] = super_csum(sb);
+		slot->sum[0] = super_sum(sb);
+		slot->sum[1] = super_sum(sb);
 	}
 }
 
@@ -898,6 +900,7 @@ static const struct map *map_for(const struct array *a,
 
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
 		const struct table_entry *e = &p->map[nr].entry;
+		const struct table_more *more = &p->map[nr].more;
 
 		if (!p->map[nr].bits || !(e->flags & ENTRY_NAMED) ||
 		    memcmp(e->uuid, sb->device_uuid, 16))
@@ -905,7 +908,8 @@ static const struct map *map_for(const struct array *a,
 		known = true;
 		for (i = 0; i < 2; i++)
 			if (e->events[i] == sb->events &&
-			    e->csum[i] == super_csum(sb) &&
+			    (more->sum[i] ? more->sum[i] == super_sum(sb) :
+			     e->csum[i] == super_csum(sb)) &&
 			    clock_fits(&p->map[nr], m))
 				return &p->map[nr];
 		break;
