@@ -202,6 +202,7 @@ static int space_set(struct mddev *mddev, unsigned long sectors)
 	unsigned long old = mddev->bitmap_info.space;
 	struct intent *bm = mddev->bitmap;
 	int err = 0;
+	u32 slots;
 
 	if (!bm) {
 		mddev->bitmap_info.space = sectors;
@@ -211,8 +212,9 @@ static int space_set(struct mddev *mddev, unsigned long sectors)
 		return -EFBIG;
 	/* whoever writes the table looks at the space */
 	mutex_lock(&bm->io_mutex);
+	slots = bm->maps ? table_slots(bm) : 0;
 	mddev->bitmap_info.space = sectors;
-	if (bm->maps && !table_fits_all(bm)) {
+	if (bm->maps && slots & ~table_slots(bm)) {
 		mddev->bitmap_info.space = old;
 		err = -EFBIG;
 	}

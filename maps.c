@@ -1105,6 +1105,9 @@ int maps_join(struct intent *bm, struct md_rdev *rdev, int slot)
 				    name, rdev->bdev);
 		return -EEXIST;
 	}
+	if (!table_fits(bm, rdev))
+		pr_warn("md-raid1: %s: %pg has no room for the member maps, they are kept on the others only\n",
+			name, rdev->bdev);
 	map = map_assign(bm, rdev, from, clock);
 	if (!map)
 		return -ENOMEM;
@@ -1513,7 +1516,7 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 	shift = grain_for(maps, maps->quota, &blocks);
 	if (shift < 0 || shift != le32_to_cpu(stamp->grain_shift))
 		return false;
-	if (!table_fits_all(bm))
+	if (!table_held(bm))
 		return false;
 	maps->grain_shift = shift;
 	maps->blocks = blocks;
@@ -1576,7 +1579,7 @@ void maps_create(struct intent *bm, const struct table_stamp *stamp)
 	if (stamp && table_stamp_valid(stamp, bm->mddev->uuid)) {
 		if (maps_adopt(bm, stamp))
 			return;
-		pr_warn("md-raid1: %s: the stamp of the member maps makes no sense, they are ignored\n",
+		pr_warn("md-raid1: %s: the stamp of the member maps makes no sense, or no member in sync has room for them: members that return are copied in full\n",
 			name);
 		maps_destroy(bm);
 		if (!maps_alloc(bm))
@@ -1589,7 +1592,10 @@ void maps_create(struct intent *bm, const struct table_stamp *stamp)
 		pr_info("md-raid1: %s: no room for member maps, bits are kept while a member is away\n",
 			name);
 		maps_destroy(bm);
+		return;
 	}
+	/* some may have none */
+	table_held(bm);
 }
 
 /**

@@ -230,7 +230,8 @@ ssize_t maps_show(struct intent *bm, char *page);
 /* table.c */
 int table_place(struct intent *bm, s32 *offset, u32 *sectors);
 bool table_fits(const struct intent *bm, const struct md_rdev *rdev);
-bool table_fits_all(const struct intent *bm);
+u32 table_slots(const struct intent *bm);
+bool table_held(const struct intent *bm);
 void table_read(struct intent *bm);
 int __must_check table_write_map(struct intent *bm, int nr);
 int __must_check table_write_header(struct intent *bm);

@@ -670,7 +670,9 @@ int intent_pages_write(struct intent *bm, unsigned long first, unsigned int nr,
  * @offset:	where, in sectors from the superblock
  * @nr:		how many, at most INTENT_BATCH
  *
- * Members without room for the table are passed over.
+ * Members without room for the table are passed over. If no other is left, the maps
+ * are in memory only: the next start finds no table, and then every member that left
+ * before the last clearing of bits is copied in full, as events_cleared says.
  *
  * Context: may sleep; io_mutex is held.
  * Return: 0 if every member that is not Faulty has them, else -EIO
@@ -681,11 +683,13 @@ int intent_stage_write(struct intent *bm, s64 offset, unsigned int nr)
 	struct intent_write *wr = batch->wr;
 	struct blk_plug plug;
 	unsigned int i, j;
+	bool nobody;
 	int err;
 
 	lockdep_assert_held(&bm->io_mutex);
 
 	batch_begin(bm, batch);
+	nobody = !batch->targets;
 	blk_start_plug(&plug);
 	for (j = 0; j < batch->targets; j++) {
 		struct md_rdev *rdev = batch->target[j];
@@ -703,7 +707,7 @@ int intent_stage_write(struct intent *bm, s64 offset, unsigned int nr)
 	}
 	blk_finish_plug(&plug);
 	err = batch_wait(bm, batch);
-	return wr == batch->wr ? -EIO : err;
+	return nobody ? -EIO : err;
 }
 
 /**

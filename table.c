@@ -265,8 +265,11 @@ static void table_room(const struct intent *bm, const struct md_rdev *rdev,
 	*end = round_down(*end + (1LL << 40), TABLE_BLOCK_SECTORS) - (1LL << 40);
 }
 
+/* The least that a table needs: both headers, and one block of one map. */
+#define TABLE_LEAST	((TABLE_HEADERS + 1) * TABLE_BLOCK_SECTORS)
+
 /**
- * table_place() - find room for a table that all members have
+ * table_place() - find room for a table that all members have that have any
  * @bm:		the engine
  * @offset:	gets where, in sectors from the superblock
  * @sectors:	gets how much
@@ -277,6 +280,7 @@ int table_place(struct intent *bm, s32 *offset, u32 *sectors)
 {
 	s64 start = S32_MIN, end = S32_MAX, s, e;
 	struct md_rdev *rdev;
+	bool any = false;
 
 	if (bm->mddev->major_version != 1 || bm->mddev->external)
 		return -ENOSPC;
@@ -286,10 +290,13 @@ int table_place(struct intent *bm, s32 *offset, u32 *sectors)
 		if (!rdev->sb_page || rdev->meta_bdev)
 			return -ENOSPC;
 		table_room(bm, rdev, &s, &e);
+		if (e - s < TABLE_LEAST)
+			continue;
+		any |= test_bit(In_sync, &rdev->flags);
 		start = max(start, s);
 		end = min(end, e);
 	}
-	if (end - start < (TABLE_HEADERS + 1) * TABLE_BLOCK_SECTORS)
+	if (!any || end - start < TABLE_LEAST)
 		return -ENOSPC;
 	*offset = start;
 	*sectors = end - start;
@@ -311,20 +318,47 @@ bool table_fits(const struct intent *bm, const struct md_rdev *rdev)
 }
 
 /**
- * table_fits_all() - do all members in slots have room where the table is?
+ * table_slots() - which members have room where the table is?
  * @bm:	the engine
  *
  * Context: reconfig_mutex is held.
+ * Return: their slots, as bits
  */
-bool table_fits_all(const struct intent *bm)
+u32 table_slots(const struct intent *bm)
 {
 	struct md_rdev *rdev;
+	u32 slots = 0;
 
 	rdev_for_each(rdev, bm->mddev)
 		if (rdev->raid_disk >= 0 && !test_bit(Faulty, &rdev->flags) &&
-		    !table_fits(bm, rdev))
-			return false;
-	return true;
+		    table_fits(bm, rdev))
+			slots |= 1U << rdev->raid_disk;
+	return slots;
+}
+
+/**
+ * table_held() - has a member in sync room where the table is?
+ * @bm:	the engine
+ *
+ * Names the others in the log.
+ *
+ * Context: reconfig_mutex is held.
+ */
+bool table_held(const struct intent *bm)
+{
+	struct md_rdev *rdev;
+	bool held = false;
+
+	rdev_for_each(rdev, bm->mddev) {
+		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags))
+			continue;
+		if (table_fits(bm, rdev))
+			held |= test_bit(In_sync, &rdev->flags);
+		else
+			pr_warn("md-raid1: %s: %pg has no room for the member maps, they are kept on the others only\n",
+				mdname(bm->mddev), rdev->bdev);
+	}
+	return held;
 }
 
 static u32 map_block(const struct maps *maps, int nr, unsigned long block)
@@ -410,7 +444,8 @@ static u8 block_read(struct intent *bm, int nr, unsigned long block)
 		unsigned int has = 0;
 		u8 taken = 0;
 
-		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags))
+		if (rdev->raid_disk < 0 || test_bit(Faulty, &rdev->flags) ||
+		    !table_fits(bm, rdev))
 			continue;
 		if (table_source(bm, rdev) &&
 		    table_read_block(bm, rdev, map_block(maps, nr, block)))

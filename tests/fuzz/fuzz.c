@@ -395,7 +395,7 @@ static bool table_readable(const struct array *a, const struct intent *bm, int m
 
 	if (!a->rdev[m].mddev || a->rdev[m].raid_disk < 0 ||
 	    !test_bit(In_sync, &a->rdev[m].flags) || flags & M_FAULTY ||
-	    in.config.member[m].events ||
+	    in.config.member[m].events || !table_fits(bm, &a->rdev[m]) ||
 	    disk_fails(&disks[m], at, TABLE_BLOCK_SECTORS, false))
 		return false;
 	disk_read(&disks[m], at, buf, TABLE_BLOCK);
