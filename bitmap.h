@@ -129,6 +129,22 @@ struct intent_ahead {
 	int			srcu_idx;
 };
 
+#define FORKS_KNOWN		16
+
+/**
+ * struct intent_forks - members that were used alone (fork.c)
+ * @refused:	UUIDs of those that were refused last
+ * @next:	counts them
+ * @permission:	the changes of one may be discarded
+ * @permitted:	its UUID
+ */
+struct intent_forks {
+	u8		refused[FORKS_KNOWN][16];
+	unsigned int	next;
+	bool		permission;
+	u8		permitted[16];
+};
+
 /**
  * struct intent - the engine of one array; mddev->bitmap
  * @head:	md core's own attributes may look here until they are replaced
@@ -158,6 +174,7 @@ struct intent_ahead {
  * @grace:	SRCU cookie: when it has passed, no request is left that began
  *		before the last aging pass
  * @events_cleared: event count of the array when bits were last cleared
+ * @forks:	members that were used alone; under reconfig_mutex
  * @suspect:	when the array was started, its members may have differed where
  *		bits are set, though it looked clean
  * @clock:	goes into stamps; see bitmap.c. Under @tick_mutex, as the next three
@@ -209,6 +226,7 @@ struct intent {
 	u64			clock_done;
 	u64			clock_found;
 	u64			settled;
+	struct intent_forks	forks;
 	bool			suspect;
 	u32			unread;
 };
@@ -247,6 +265,8 @@ int __must_check intent_flush_members(struct intent *bm);
 bool intent_member_fits(const struct intent *bm, const struct md_rdev *rdev);
 u8 * __must_check intent_member_image(struct intent *bm, struct md_rdev *rdev,
 				      u64 events);
+bool __must_check intent_member_sealed(struct intent *bm, struct md_rdev *rdev,
+				       u64 events, struct table_stamp *stamp);
 bool intent_members_disagree(struct mddev *mddev);
 u64 intent_member_clock(struct intent *bm, struct md_rdev *rdev);
 void intent_clocks_read(struct intent *bm);
@@ -258,6 +278,16 @@ void intent_clock_sent(struct intent *bm);
 void intent_kick(struct intent *bm);
 u64 intent_bytes(const struct intent *bm);
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);
+
+/* fork.c */
+struct fork;
+struct fork *fork_open(struct intent *bm, struct md_rdev *rdev, u64 events,
+		       struct map **found);
+void fork_close(struct intent *bm, struct md_rdev *rdev, struct fork *fork,
+		struct map *map);
+void fork_refused(struct intent *bm, const u8 *uuid);
+int __must_check fork_permit(struct intent *bm, const u8 *uuid);
+bool __must_check fork_permitted(struct intent *bm, const struct md_rdev *rdev);
 
 /* bitmap.c */
 bool __must_check intent_begin(struct intent *bm, struct r1_io *io);

@@ -35,6 +35,7 @@
  */
 #include <linux/ctype.h>
 #include <linux/delay.h>
+#include <linux/hex.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
@@ -399,6 +400,65 @@ static ssize_t show_members(struct mddev *mddev, char *out)
 	return len;
 }
 
+/* 32 hex digits, as mdadm -E or md/bitmap/members has them */
+static int parse_uuid(const char *from, u8 *uuid)
+{
+	unsigned int digits = 0;
+	int value;
+
+	for (; *from && *from != '\n'; from++) {
+		if (*from == ':' || *from == '-')
+			continue;
+		value = hex_to_bin(*from);
+		if (value < 0 || digits == 32)
+			return -EINVAL;
+		uuid[digits / 2] = digits % 2 ? uuid[digits / 2] << 4 | value : value;
+		digits++;
+	}
+	return digits == 32 && (!*from || !from[1]) ? 0 : -EINVAL;
+}
+
+/* Not in md core: a member that was refused may be overwritten (fork.c). */
+static ssize_t store_discard_changes_of(struct mddev *mddev, const char *from,
+					size_t len)
+{
+	bool none = sysfs_streq(from, "none");
+	u8 uuid[16];
+	int err;
+
+	err = none ? 0 : parse_uuid(from, uuid);
+	if (err) {
+		pr_err("md-raid1: %s: discard_changes_of takes the UUID of a member, or none\n",
+		       mdname(mddev));
+		return err;
+	}
+	err = attr_lock(mddev, false);
+	if (err)
+		return err;
+	err = mddev->bitmap ? fork_permit(mddev->bitmap, none ? NULL : uuid) :
+			      -EOPNOTSUPP;
+	attr_unlock(mddev, false);
+	return err ?: len;
+}
+
+static ssize_t show_discard_changes_of(struct mddev *mddev, char *out)
+{
+	struct intent *bm;
+	ssize_t len;
+
+	if (!mddev_trylock(mddev)) {
+		fsleep(5000);
+		return restart_syscall();
+	}
+	bm = mddev->bitmap;
+	if (bm && bm->forks.permission)
+		len = sysfs_emit(out, "%pUb\n", bm->forks.permitted);
+	else
+		len = sysfs_emit(out, "none\n");
+	mddev_unlock(mddev);
+	return len;
+}
+
 #define BITMAP_ATTR_RW(_name) \
 	static struct md_sysfs_entry bitmap_##_name = \
 		__ATTR(_name, 0644, show_##_name, store_##_name)
@@ -415,6 +475,7 @@ BITMAP_ATTR_RW(metadata);
 BITMAP_ATTR_RO(can_clear);
 BITMAP_ATTR_RO(max_backlog_used);
 BITMAP_ATTR_RO(members);
+BITMAP_ATTR_RW(discard_changes_of);
 
 static struct attribute *bitmap_attrs[] = {
 	&bitmap_location.attr,
@@ -426,6 +487,7 @@ static struct attribute *bitmap_attrs[] = {
 	&bitmap_can_clear.attr,
 	&bitmap_max_backlog_used.attr,
 	&bitmap_members.attr,
+	&bitmap_discard_changes_of.attr,
 	NULL
 };
 

@@ -72,9 +72,6 @@
 
 #include "bitmap.h"
 
-/* Not more than this many bits in a map, or in maps.recent, if it can be had. */
-#define MAP_BITS_MAX	(1UL << 25)
-
 static sector_t maps_size(const struct intent *bm)
 {
 	return bm->mddev->resync_max_sectors;
@@ -266,7 +263,14 @@ static bool map_named(const struct map *map)
 	return map->entry.flags & ENTRY_NAMED;
 }
 
-static struct map *map_of(struct maps *maps, const u8 *uuid)
+/**
+ * map_of() - the map of a member
+ * @maps:	all maps; intent.tick_mutex is held
+ * @uuid:	the member's
+ *
+ * Return: its map, or NULL
+ */
+struct map *map_of(struct maps *maps, const u8 *uuid)
 {
 	int nr;
 
@@ -405,15 +409,21 @@ static void map_mark_everything(const struct maps *maps, struct map *map)
 	bitmap_fill(map->stale, maps->blocks);
 }
 
-/* Mark the grains of a chunk. */
-static void map_mark_chunk(struct maps *maps, struct map *map,
-			   unsigned long chunk)
+/**
+ * map_mark_sectors() - a member lacks what is in a range
+ * @maps:	all maps; intent.tick_mutex is held
+ * @map:	the member's
+ * @start:	first sector
+ * @end:	end of the range; what is beyond the array does not count
+ */
+void map_mark_sectors(const struct maps *maps, struct map *map, u64 start,
+		      u64 end)
 {
-	u64 start = (u64)chunk << maps->bm->chunk_shift;
-	u64 end = min_t(u64, start + (1ULL << maps->bm->chunk_shift),
-			maps_size(maps->bm));
 	unsigned long grain = start >> maps->grain_shift;
 
+	end = min_t(u64, end, maps_size(maps->bm));
+	if (start >= end)
+		return;
 	for (; (u64)grain << maps->grain_shift < end; grain++) {
 		__set_bit(grain, map->bits);
 		__set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
@@ -443,7 +453,9 @@ static void map_mark_own(struct intent *bm, struct md_rdev *rdev, u64 events,
 	}
 	for (chunk = 0; chunk < bm->chunks; chunk++) {
 		if (test_bit_le(chunk + 8 * sizeof(*bm->super), image))
-			map_mark_chunk(bm->maps, map, chunk);
+			map_mark_sectors(bm->maps, map,
+					 (u64)chunk << bm->chunk_shift,
+					 (u64)(chunk + 1) << bm->chunk_shift);
 		if (!(chunk % PAGE_SIZE))
 			cond_resched();
 	}
@@ -914,8 +926,9 @@ static const struct mdp_superblock_1 *super_read(struct intent *bm,
 /* md core leaves a Faulty member, and what is on it, alone. */
 static int arrival_refuse(struct intent *bm, struct md_rdev *rdev, u64 events)
 {
-	pr_err("md-raid1: %s: %pg refused: it was changed elsewhere since it left (event %llu); to have it overwritten: mdadm --zero-superblock and --add\n",
-	       mdname(bm->mddev), rdev->bdev, events);
+	pr_err("md-raid1: %s: %pg refused: it was changed elsewhere since it left (event %llu); to discard these changes, write %pUb to md/bitmap/discard_changes_of, remove it and re-add it\n",
+	       mdname(bm->mddev), rdev->bdev, events, member_uuid(rdev));
+	fork_refused(bm, member_uuid(rdev));
 	set_bit(Faulty, &rdev->flags);
 	return -ESTALE;
 }
@@ -941,7 +954,50 @@ int maps_admit(struct intent *bm, struct md_rdev *rdev)
 	refused = sb && used_alone(bm->mddev, sb);
 	events = sb ? le64_to_cpu(sb->events) : 0;
 	mutex_unlock(&bm->io_mutex);
-	return refused ? arrival_refuse(bm, rdev, events) : 0;
+	if (!refused)
+		return 0;
+	if (!fork_permitted(bm, rdev))
+		return arrival_refuse(bm, rdev, events);
+	/* without maps nothing says what differs */
+	rdev->saved_raid_disk = -1;
+	return 0;
+}
+
+/* Give a member that has a map, or a nameless one that fits, a map of its own. */
+static int arrival_map(struct intent *bm, struct md_rdev *rdev, u64 events,
+		       u64 clock, struct map **found)
+{
+	/* a nameless map is to be its alone */
+	if (!map_named(*found)) {
+		*found = map_assign(bm, rdev, *found, clock);
+		if (!*found)
+			return -ENOMEM;
+		(*found)->entry.flags |= ENTRY_WITNESS;
+	}
+	if ((*found)->entry.flags & ENTRY_WITNESS)
+		map_mark_own(bm, rdev, events, *found);
+	return 0;
+}
+
+/* A member that was used alone may come, as its changes are to be discarded. */
+static int arrival_discard(struct intent *bm, struct md_rdev *rdev, u64 events,
+			   u64 clock, struct map **found)
+{
+	struct fork *fork = fork_open(bm, rdev, events, found);
+	int err;
+
+	if (!fork)
+		return 0;
+	/* its own bits are needed in any case, and its clock is that of its half */
+	if (map_named(*found))
+		(*found)->entry.flags |= ENTRY_WITNESS;
+	err = arrival_map(bm, rdev, events, clock, found);
+	if (!err) {
+		map_clock(*found, clock, clock);
+		bm->maps->dirty = true;
+	}
+	fork_close(bm, rdev, fork, err ? NULL : *found);
+	return err;
 }
 
 /* Judge a member by the superblock that is on it. */
@@ -952,6 +1008,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 	const struct mdp_superblock_1 *sb;
 	enum verdict verdict;
 	u64 events, offset;
+	int err = 0;
 
 	*found = NULL;
 	*clock = 0;
@@ -978,20 +1035,18 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		set_bit(Faulty, &rdev->flags);
 		return -EINVAL;
 	}
-	if (verdict == REFUSED)
+	if (verdict == REFUSED && !fork_permitted(bm, rdev))
 		return arrival_refuse(bm, rdev, events);
-	/* a nameless map is to be his alone */
-	if (*found && !map_named(*found)) {
-		*found = map_assign(bm, rdev, *found, *clock);
-		if (!*found)
-			return -ENOMEM;
-		(*found)->entry.flags |= ENTRY_WITNESS;
-	}
-	if (*found && (*found)->entry.flags & ENTRY_WITNESS)
-		map_mark_own(bm, rdev, events, *found);
-	if (verdict == BY_MAP)
-		pr_info("md-raid1: %s: %pg returns as of event %llu, %llu bytes to copy\n",
-			name, rdev->bdev, events, map_bytes(bm->maps, *found));
+	if (verdict == REFUSED)
+		err = arrival_discard(bm, rdev, events, *clock, found);
+	else if (*found)
+		err = arrival_map(bm, rdev, events, *clock, found);
+	if (err)
+		return err;
+	if (*found)
+		pr_info("md-raid1: %s: %pg returns as of event %llu, %llu bytes to copy%s\n",
+			name, rdev->bdev, events, map_bytes(bm->maps, *found),
+			verdict == REFUSED ? ", its changes are discarded" : "");
 	else
 		pr_info("md-raid1: %s: %pg joins as of event %llu, everything is to be copied: nothing is known of it\n",
 			name, rdev->bdev, events);

@@ -108,6 +108,9 @@ struct table_stamp {
 
 #define CLOCK_MAX	(U64_MAX >> 1)
 
+/* Not more than this many bits in a map, or in maps.recent, if it can be had. */
+#define MAP_BITS_MAX	(1UL << 25)
+
 u32 table_header_crc(const struct table_header *h);
 bool table_header_valid(const struct table_header *h, const u8 *array,
 			u64 generation);
@@ -226,6 +229,9 @@ int __must_check maps_settle(struct intent *bm, sector_t start, sector_t end);
 bool maps_complete(struct intent *bm, int slot);
 u32 maps_due(struct intent *bm, sector_t sector, sector_t *len);
 ssize_t maps_show(struct intent *bm, char *page);
+struct map *map_of(struct maps *maps, const u8 *uuid);
+void map_mark_sectors(const struct maps *maps, struct map *map, u64 start,
+		      u64 end);
 
 /* table.c */
 int table_place(struct intent *bm, s32 *offset, u32 *sectors);
@@ -233,6 +239,12 @@ bool table_fits(const struct intent *bm, const struct md_rdev *rdev);
 u32 table_slots(const struct intent *bm);
 bool table_held(const struct intent *bm);
 void table_read(struct intent *bm);
+bool __must_check table_peek(struct intent *bm, struct md_rdev *rdev,
+			     const struct table_stamp *st,
+			     struct table_header *h);
+void table_peek_map(struct intent *bm, struct md_rdev *rdev,
+		    const struct table_stamp *st, const struct table_header *h,
+		    int nr, struct map *map);
 int __must_check table_write_map(struct intent *bm, int nr);
 int __must_check table_write_header(struct intent *bm);
 

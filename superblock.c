@@ -383,6 +383,32 @@ static bool member_bits_match(const struct intent *bm,
 }
 
 /**
+ * intent_member_sealed() - has only this module used a member so far?
+ * @bm:		the engine
+ * @rdev:	a member without a slot
+ * @events:	in its superblock
+ * @stamp:	gets the stamp of its bitmap superblock
+ *
+ * Context: may sleep; takes io_mutex.
+ * Return: true if its bitmap is as new as its superblock, and is sealed (I7)
+ */
+bool intent_member_sealed(struct intent *bm, struct md_rdev *rdev, u64 events,
+			  struct table_stamp *stamp)
+{
+	const struct intent_super *disk = page_address(bm->stage[0]);
+	bool sealed;
+
+	mutex_lock(&bm->io_mutex);
+	sealed = intent_member_fits(bm, rdev) &&
+		 intent_read(rdev, 0, sizeof(*disk), bm->stage[0]) &&
+		 member_bits_match(bm, disk, events) &&
+		 le64_to_cpu(disk->events_cleared) >= events + 2;
+	memcpy(stamp, disk->pad, sizeof(*stamp));
+	mutex_unlock(&bm->io_mutex);
+	return sealed && table_stamp_valid(stamp, bm->mddev->uuid);
+}
+
+/**
  * intent_member_image() - what a member's own copy of the bitmap says
  * @bm:		the engine
  * @rdev:	a member that is in sync with nobody

@@ -366,12 +366,19 @@ static u32 map_block(const struct maps *maps, int nr, unsigned long block)
 	return TABLE_HEADERS + nr * maps->blocks + block;
 }
 
-static bool table_read_block(struct intent *bm, struct md_rdev *rdev, u32 block)
+/* Into the stage: a block of the table at @offset. */
+static bool table_read_at(struct intent *bm, struct md_rdev *rdev, s32 offset,
+			  u32 block)
 {
-	s64 sector = bm->maps->offset + (s64)block * TABLE_BLOCK_SECTORS;
+	s64 sector = offset + (s64)block * TABLE_BLOCK_SECTORS;
 
 	return sync_page_io(rdev, sector, TABLE_BLOCK, bm->stage[0],
 			    REQ_OP_READ, true);
+}
+
+static bool table_read_block(struct intent *bm, struct md_rdev *rdev, u32 block)
+{
+	return table_read_at(bm, rdev, bm->maps->offset, block);
 }
 
 /* A member that is one event behind, as md core allows, has an older table. */
@@ -543,6 +550,106 @@ void table_read(struct intent *bm)
 		pr_warn("md-raid1: %s: %u sectors of the member maps are damaged, what they speak of is copied\n",
 			mdname(bm->mddev), lost);
 	kfree(h);
+}
+
+/* ------------------------------------------------- the table of a stranger */
+
+/* Does the geometry of a header make sense for this array, and fit its stamp? */
+static bool geometry_valid(const struct intent *bm, const struct table_stamp *st,
+			   const struct table_header *h)
+{
+	u32 shift = le32_to_cpu(h->grain_shift), quota = le32_to_cpu(st->quota);
+	u64 grains = le64_to_cpu(h->grains), size = bm->mddev->resync_max_sectors;
+	u64 blocks = le32_to_cpu(h->map_blocks);
+
+	return quota && quota <= TABLE_ENTRIES &&
+	       h->grain_shift == st->grain_shift &&
+	       shift <= max(bm->chunk_shift, REGION_SHIFT) &&
+	       grains == (size + (1ULL << shift) - 1) >> shift &&
+	       grains <= MAP_BITS_MAX &&
+	       blocks == DIV_ROUND_UP((unsigned long)grains,
+				      TABLE_BLOCK_GRAINS) &&
+	       (TABLE_HEADERS + quota * blocks) * TABLE_BLOCK_SECTORS <=
+			le32_to_cpu(st->sectors);
+}
+
+/**
+ * table_peek() - read the header of a table that is a member's own
+ * @bm:		the engine
+ * @rdev:	a member without a slot
+ * @st:		valid stamp from its bitmap superblock
+ * @h:		gets the header
+ *
+ * Context: sleeps; takes io_mutex.
+ * Return: true if it is the one that the stamp names, and fits the array
+ */
+bool table_peek(struct intent *bm, struct md_rdev *rdev,
+		const struct table_stamp *st, struct table_header *h)
+{
+	u64 generation = le64_to_cpu(st->generation);
+	s32 offset = (s32)le32_to_cpu(st->offset);
+	bool good;
+
+	/* in an array without a table it is zero */
+	if (!st->quota || offset % TABLE_BLOCK_SECTORS)
+		return false;
+	mutex_lock(&bm->io_mutex);
+	good = table_read_at(bm, rdev, offset, generation % TABLE_HEADERS);
+	memcpy(h, page_address(bm->stage[0]), sizeof(*h));
+	mutex_unlock(&bm->io_mutex);
+	return good && table_header_valid(h, bm->mddev->uuid, generation) &&
+	       geometry_valid(bm, st, h);
+}
+
+/* Mark what a sector of such a map has; all that it speaks of if it is damaged. */
+static void peek_sector(struct intent *bm, const struct table_sector *s,
+			const struct table_header *h, int nr, u32 index,
+			struct map *map)
+{
+	u32 shift = le32_to_cpu(h->grain_shift), bit;
+	u64 first = (u64)index * TABLE_SECTOR_GRAINS;
+	bool good = le32_to_cpu(s->crc) ==
+		    table_sector_crc(s, bm->mddev->uuid, &h->entry[nr], shift,
+				     index);
+
+	for (bit = 0; bit < TABLE_SECTOR_GRAINS; bit++)
+		if (!good || s->bits[bit / 8] & 1U << bit % 8)
+			map_mark_sectors(bm->maps, map, (first + bit) << shift,
+					 (first + bit + 1) << shift);
+}
+
+/**
+ * table_peek_map() - add a map of such a table to one of ours
+ * @bm:		the engine; tick_mutex is held
+ * @rdev:	the member
+ * @st:		as for table_peek()
+ * @h:		from table_peek()
+ * @nr:		entry of the map
+ * @map:	ours
+ *
+ * Context: sleeps; takes io_mutex.
+ */
+void table_peek_map(struct intent *bm, struct md_rdev *rdev,
+		    const struct table_stamp *st, const struct table_header *h,
+		    int nr, struct map *map)
+{
+	u32 blocks = le32_to_cpu(h->map_blocks), block, i;
+	const struct table_sector *s = page_address(bm->stage[0]);
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	for (block = 0; block < blocks; block++) {
+		/* block by block: writes may be waiting for a commit */
+		mutex_lock(&bm->io_mutex);
+		if (!table_read_at(bm, rdev, (s32)le32_to_cpu(st->offset),
+				   TABLE_HEADERS + nr * blocks + block))
+			memset(page_address(bm->stage[0]), 0xff, TABLE_BLOCK);
+		for (i = 0; i < TABLE_BLOCK_SECTORS; i++)
+			peek_sector(bm, &s[i], h, nr,
+				    block * TABLE_BLOCK_SECTORS + i, map);
+		mutex_unlock(&bm->io_mutex);
+		cond_resched();
+	}
 }
 
 /* Write @nr blocks from the stage to the table on all members. */

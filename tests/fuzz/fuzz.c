@@ -955,6 +955,26 @@ static void check_joined(const struct intent *bm, const struct picture *p,
 	}
 }
 
+/* Its changes may be discarded, if it is refused otherwise. */
+static void permit(struct intent *bm, const u8 *uuid)
+{
+	fork_refused(bm, uuid);
+	if (fork_permit(bm, uuid) && fork_permit(bm, NULL))
+		finding("a permission cannot be withdrawn");
+}
+
+/* Our map of a member, whatever its superblock is. */
+static const struct map *map_named_in(const struct picture *p, const u8 *uuid)
+{
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		if (p->map[nr].bits && p->map[nr].entry.flags & ENTRY_NAMED &&
+		    !memcmp(p->map[nr].entry.uuid, uuid, 16))
+			return &p->map[nr];
+	return NULL;
+}
+
 /* md core adds a member, tells of the superblock update, and offers it. */
 static void array_arrival(struct array *a, struct intent *bm, int m)
 {
@@ -962,16 +982,30 @@ static void array_arrival(struct array *a, struct intent *bm, int m)
 	struct md_rdev *rdev = &a->rdev[m];
 	const struct map *had;
 	struct picture p;
+	bool permitted;
 	int slot, err;
 
 	array_add(a, m);
 	disk = *sb;
+	/* not before: it is no member yet when this is asked for */
+	if (in.config.member[m].flags & M_DISCARD && member_uuid(rdev)) {
+		set_bit(Faulty, &rdev->flags);
+		permit(bm, disk.device_uuid);
+		clear_bit(Faulty, &rdev->flags);
+	}
+	permitted = bm->forks.permission;
 	picture_take(&p, bm);
 	had = bm->maps ? map_for(a, &p, m, &disk) : NULL;
 	a->mddev.events++;
 	sb->events = a->mddev.events;
 	sb->sb_csum = ~sb->sb_csum;
 	intent_update_super(bm);
+	/* united with what the member has: more than our map, if there is one */
+	if (permitted && !bm->forks.permission && bm->maps) {
+		const struct map *ours = map_in(bm->maps, disk.device_uuid);
+
+		had = ours ? map_named_in(&p, disk.device_uuid) ?: ours : NULL;
+	}
 
 	for (slot = 0; slot < in.config.slots; slot++)
 		if (!a->conf->member[slot].rdev)

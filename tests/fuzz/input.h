@@ -27,6 +27,7 @@ struct in_member {
 #define M_BITMAP_SYNC	0x10
 #define M_BLOCK_4K	0x20
 #define M_ARRIVES	0x40	/* is added once the array is running */
+#define M_DISCARD	0x80	/* its changes may be discarded then */
 
 struct in_config {
 	u8	layout;		/* enum in_layout */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * As much of the kernel's API as bitmap.c, maps.c, superblock.c and table.c
- * use, for user space and one thread. It is included ahead of them; the
+ * As much of the kernel's API as bitmap.c, fork.c, maps.c, superblock.c and
+ * table.c use, for user space and one thread. It is included ahead of them; the
  * headers that they ask for are empty (see run).
  *
  * Locks know whether they are held, allocations can be made to fail, and I/O
