@@ -347,6 +347,26 @@ static int __must_check intent_write_all_marked(struct intent *bm)
 }
 
 /**
+ * intent_mark_pages() - all of the bitmap is to be written with the next commit
+ * @bm:	the engine
+ *
+ * Context: any.
+ */
+void intent_mark_pages(struct intent *bm)
+{
+	unsigned long nr;
+
+	for (nr = 0; nr < bm->pages; nr++)
+		set_bit(PAGE_COMMIT, &bm->page[nr].flags);
+}
+
+/* Does a member get what is written of the bitmap? */
+static bool member_written(const struct r1_member *m)
+{
+	return r1_member_usable(READ_ONCE(m->rdev)) && !READ_ONCE(m->withheld);
+}
+
+/**
  * intent_clock_sent() - members in slots may have the clock from now on
  * @bm:	the engine; tick_mutex is held
  *
@@ -361,7 +381,7 @@ void intent_clock_sent(struct intent *bm)
 
 	idx = srcu_read_lock(&conf->srcu);
 	for (slot = 0; slot < conf->raid_disks; slot++)
-		if (r1_member_usable(READ_ONCE(conf->member[slot].rdev)))
+		if (member_written(&conf->member[slot]))
 			conf->member[slot].clock[1] = bm->clock;
 	srcu_read_unlock(&conf->srcu, idx);
 }
@@ -374,7 +394,7 @@ static void clock_arrived(struct intent *bm)
 
 	idx = srcu_read_lock(&conf->srcu);
 	for (slot = 0; slot < conf->raid_disks; slot++)
-		if (r1_member_usable(READ_ONCE(conf->member[slot].rdev)))
+		if (member_written(&conf->member[slot]))
 			conf->member[slot].clock[0] = bm->clock;
 	srcu_read_unlock(&conf->srcu, idx);
 	bm->clock_done = bm->clock;
@@ -1427,12 +1447,10 @@ void intent_update_super(void *data)
 void intent_write_everything(struct mddev *mddev)
 {
 	struct intent *bm = mddev->bitmap;
-	unsigned long nr;
 
 	if (!bm)
 		return;
-	for (nr = 0; nr < bm->pages; nr++)
-		set_bit(PAGE_COMMIT, &bm->page[nr].flags);
+	intent_mark_pages(bm);
 	mutex_lock(&bm->tick_mutex);
 	if (bm->maps)
 		maps_rewrite(bm);

@@ -275,6 +275,7 @@ int __must_check intent_stage_write(struct intent *bm, s64 offset,
 int __must_check intent_write_super(struct intent *bm);
 int __must_check intent_clock_settle(struct intent *bm, int changes);
 void intent_clock_sent(struct intent *bm);
+void intent_mark_pages(struct intent *bm);
 void intent_kick(struct intent *bm);
 u64 intent_bytes(const struct intent *bm);
 unsigned int intent_page_bytes(const struct intent *bm, unsigned long page);

@@ -1524,6 +1524,7 @@ static bool __must_check member_publish(struct r1_conf *conf, int slot, struct m
 	WRITE_ONCE(m->slow_row, 0);
 	m->left = false;
 	m->late = false;
+	WRITE_ONCE(m->withheld, false);
 	/* whatever it was before */
 	clear_bit(In_sync, &rdev->flags);
 	rdev->recovery_offset = 0;
@@ -1865,6 +1866,7 @@ void r1_events_now(struct r1_conf *conf)
 /* Who is not Faulty has the last superblock update. */
 static void events_confirm(struct r1_conf *conf)
 {
+	bool released = false;
 	int slot;
 
 	lockdep_assert_held(&conf->lock);
@@ -1877,7 +1879,11 @@ static void events_confirm(struct r1_conf *conf)
 		m->events[1] = m->events[0];
 		m->csum[1] = m->csum[0];
 		m->sum[1] = m->sum[0];
+		released |= m->withheld;
+		WRITE_ONCE(m->withheld, false);
 	}
+	if (released && conf->intent)
+		intent_mark_pages(conf->intent);
 	WRITE_ONCE(conf->events_open, false);
 	WRITE_ONCE(conf->events_written, conf->events_pending);
 }
@@ -2378,6 +2384,9 @@ void r1_member_demote(struct r1_conf *conf, int slot)
 
 	member_demote(conf->member[slot].rdev);
 	conf->member[slot].full = true;
+	/* with a new clock, but an old superblock, it would pass at the next start */
+	WRITE_ONCE(conf->member[slot].withheld, true);
+	set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
 	mddev->degraded++;
 	/* as for an array that is assembled without the member */
 	if (conf->raid_disks - mddev->degraded == 1)

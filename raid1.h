@@ -52,6 +52,8 @@ struct r1_gate {
  *		forgotten, no other is
  * @late:	it came to be in sync while a resync was due, or was one event behind at
  *		the start: see r1_late()
+ * @withheld:	at the start it was found to be an older copy of itself, and superblocks do
+ *		not say yet that it is to be recovered: its bitmap stays as it is
  * @held:	requests may use the member, which is to leave: its nr_pending is held
  *		until @grace has passed; under r1_conf.lock
  * @leaving:	the member that was in the slot, until md core has been told that it
@@ -83,6 +85,7 @@ struct r1_member {
 	bool		full;
 	bool		left;
 	bool		late;
+	bool		withheld;
 	bool		held;
 
 	__cacheline_group_end_aligned(looked_at);

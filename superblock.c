@@ -673,6 +673,9 @@ int intent_pages_write(struct intent *bm, unsigned long first, unsigned int nr,
 		struct md_rdev *rdev = batch->target[j];
 		unsigned int block = bdev_logical_block_size(rdev->bdev);
 
+		/* pairs with events_confirm(), which marks all pages afterwards */
+		if (READ_ONCE(bm->conf->member[rdev->raid_disk].withheld))
+			continue;
 		for (i = 0; i < nr; i++, wr++) {
 			unsigned int bytes = intent_page_bytes(bm, first + i);
 
@@ -816,6 +819,7 @@ static void clock_check(struct intent *bm, int slot, bool known)
 	pr_warn("md-raid1: %s: %pg is not in sync, it is an older copy of itself\n",
 		mdname(bm->mddev), rdev->bdev);
 	r1_member_demote(bm->conf, slot);
+	intent_mark_pages(bm);
 }
 
 /**

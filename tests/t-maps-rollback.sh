@@ -121,6 +121,16 @@ assemble $md "$a" "$b"
 whole $md UU "$a" "$b"
 assert_ge "$(counted "$b")" $all "KiB copied"
 md_stop $md
+note "... nor after a start and a stop that have come in between"
+put_back crashed "$a"
+put_back early "$b"
+echo 0 >/sys/module/md_mod/parameters/start_ro
+md_assemble $md "$a" "$b"
+echo 1 >/sys/module/md_mod/parameters/start_ro
+md_stop $md
+assemble $md "$a" "$b"
+whole $md UU "$a" "$b"
+md_stop $md
 note "... which a crash alone does not make of it"
 put_back crashed "$a"
 put_back crashed-too "$b"
