@@ -275,6 +275,30 @@ void disk_remove(struct disk *d)
 		wrong("%s: %m", path);
 }
 
+/* All of a disk, at one moment. */
+void disk_image(struct disk *d, void *image)
+{
+	ssize_t got;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/%s", d->name);
+	disk_suspend(d);
+	fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	got = fd < 0 ? -1 : pread(fd, image, d->sectors * 512, 0);
+	if (got != (ssize_t)d->sectors * 512)
+		wrong("%s: image: %zd, %m", path, got);
+	close(fd);
+	dm_resume(d);
+}
+
+/* Nobody uses the disk: it is to be what it was. */
+void disk_put_back(struct disk *d, const void *image)
+{
+	disk_write(d, 0, image, d->sectors * 512);
+	disk_flush(d);
+}
+
 /* Count what is written to a part of the disk. */
 void disk_count(struct disk *d, uint64_t start, uint64_t sectors)
 {

@@ -92,6 +92,7 @@ struct block {
  *		it needs: it is not used again before it was wiped
  * @alone:	it was used without those that the array goes on with, and has writes
  *		that these do not have
+ * @imaged:	there is an image of it, from when it was in sync
  * @counting:	it is on its way back, and had @count bytes written to it before
  * @extra:	blocks that were written to the array since
  */
@@ -103,6 +104,7 @@ struct member {
 	bool		witness;
 	bool		shunned;
 	bool		alone;
+	bool		imaged;
 	struct set	lacks;
 	bool		counting;
 	uint64_t	count;
@@ -137,6 +139,7 @@ struct writer {
 /**
  * struct game - a sequence
  * @data:	for reading and writing; of @writer_data, each has one
+ * @image:	of each member; of this thread, not of the sequence
  * @state:	how the array sees the members, since look()
  * @lock:	of what writing changes, while a crash is made
  * @version:	of the last write
@@ -158,6 +161,7 @@ struct game {
 	struct disk	*disks;
 	struct array	*a;
 	struct member	m[MEMBERS];
+	uint8_t		(*image)[IMAGE_MAX];
 	struct state	state[MEMBERS];
 	pthread_mutex_t	lock;
 	struct block	block[BLOCKS_MAX];

@@ -256,7 +256,7 @@ static void tell_all(void)
 		"steps", "writes", "failures", "returns", "returns measured",
 		"crashes", "lost caches", "changes of module", "checks",
 		"held copies", "times compared", "maps compared", "forks",
-		"refusals",
+		"refusals", "rollbacks",
 	};
 	int i;
 
@@ -292,6 +292,12 @@ static struct {
 void may_be_refused(const struct disk *d)
 {
 	__atomic_add_fetch(&refusals[d->minor].allowed, 1, __ATOMIC_SEQ_CST);
+}
+
+/* It was taken after all. */
+void was_not_refused(const struct disk *d)
+{
+	__atomic_sub_fetch(&refusals[d->minor].allowed, 1, __ATOMIC_SEQ_CST);
 }
 
 static bool is_refusal(const char *line)

@@ -15,6 +15,7 @@
 #define MEMBERS		5
 #define SLOTS_MAX	4
 #define BLOCKS_MAX	512	/* of an array */
+#define IMAGE_MAX	(4 << 20)	/* bytes of a disk */
 #define WORKERS_MAX	24
 
 /* ------------------------------------------------------------------ disks.c */
@@ -48,6 +49,8 @@ void disk_suspend(struct disk *d);
 void disk_cut(struct disk *d);
 void disk_heal(struct disk *d, bool lose);
 void disk_flush(struct disk *d);
+void disk_image(struct disk *d, void *image);
+void disk_put_back(struct disk *d, const void *image);
 void disk_count(struct disk *d, uint64_t start, uint64_t sectors);
 uint64_t disk_written(struct disk *d);
 void disk_read(struct disk *d, uint64_t at, void *buf, size_t size);
@@ -154,13 +157,14 @@ void play(uint64_t seed, struct disk *disks, struct array *a);
 enum counted {
 	C_STEPS, C_WRITES, C_FAILS, C_RETURNS, C_MEASURED, C_CRASHES, C_LOSSES,
 	C_MODULES, C_CHECKS, C_HELD, C_COMPARED, C_MAPS, C_FORKS, C_REFUSALS,
-	C_COUNT
+	C_ROLLBACKS, C_COUNT
 };
 
 void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *fmt, ...);
 void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...);
 void count(enum counted what);
 void may_be_refused(const struct disk *d);
+void was_not_refused(const struct disk *d);
 void module_want(bool ours);
 void module_done(void);
 double now(void);

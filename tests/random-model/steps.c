@@ -620,6 +620,7 @@ static void wipe(struct member *m)
 	m->known = false;
 	m->shunned = false;
 	m->alone = false;
+	m->imaged = false;
 }
 
 /* A refused member has to be as it was, superblock and data. */
@@ -641,6 +642,39 @@ static void refused(struct member *m, const union super *before)
 	count(C_REFUSALS);
 }
 
+/* Is there a slot that nobody has? */
+static bool slot_vacant(void)
+{
+	unsigned int i, taken = 0;
+
+	look();
+	for (i = 0; i < MEMBERS; i++)
+		taken += g->state[i].present && !g->state[i].faulty;
+	return taken < g->a->slots;
+}
+
+static bool has_verdict(void *arg)
+{
+	unsigned int i = (struct member *)arg - g->m;
+
+	look();
+	return g->state[i].faulty || g->state[i].slot >= 0;
+}
+
+/*
+ * A member was put back to what it was when it was in sync. It may be refused: the event
+ * count of its superblock may have been used again since. If it is not, what it lacks is
+ * known to the array, or it gets everything: that is found out when it is in sync.
+ */
+static void rolled_back(struct member *m, const union super *before)
+{
+	wait_for("a verdict", has_verdict, m, 15);
+	if (g->state[m - g->m].faulty)
+		refused(m, before);
+	else
+		was_not_refused(m->disk);
+}
+
 /*
  * Stock clears bits that others need when it recovers a member, has that do for a
  * resync, and takes members back that lack what it has just copied to a new one.
@@ -658,7 +692,7 @@ static void join_stock(unsigned int which)
 static void step_join(void)
 {
 	bool former = chance(70), wiped = chance(10), holding = chance(35);
-	bool give_up = chance(50), due, who[MEMBERS];
+	bool give_up = chance(50), back = chance(60), due, who[MEMBERS];
 	unsigned int i, good = in_sync();
 	union super before;
 	struct member *m;
@@ -679,6 +713,14 @@ static void step_join(void)
 		join_stock(which);
 	if (wiped || !g->ours || m->shunned)
 		wipe(m);
+	back = back && m->used && m->imaged && slot_vacant();
+	if (back) {
+		say("put %d back", which);
+		disk_put_back(m->disk, g->image[which]);
+		m->known = false;
+		m->alone = false;
+		count(C_ROLLBACKS);
+	}
 	due = refusal_due(m);
 	if (holding && !g->held)
 		hold();
@@ -692,12 +734,14 @@ static void step_join(void)
 	m->extra = attr_is(g->a, "resync_start", "none") ? 0 :
 		   set_size(&g->recent);
 	m->counting = true;
-	if (due) {
+	if (due || back) {
 		array_super(g->a, m->disk, &before);
 		may_be_refused(m->disk);
 	}
 	if (m->used)
 		how = array_re_add(g->a, m->disk);
+	if ((due || back) && how <= 0)
+		was_not_refused(m->disk);
 	if (due && how > 0) {
 		say("re-add %d, which is to be refused", which);
 		refused(m, &before);
@@ -714,10 +758,36 @@ static void step_join(void)
 		array_add(g->a, m->disk, g->disks);
 	m->used = true;
 	m->alone = false;
+	/* a new superblock has another UUID, so that the image is of somebody else */
+	if (how <= 0)
+		m->imaged = false;
+	if (back && how > 0)
+		rolled_back(m, &before);
 	/* A spare that waits is nobody's former member any more. */
 	if (good == g->a->slots)
 		m->known = false;
 	count(C_RETURNS);
+}
+
+/* Keep an image of a member in sync, to put it back later. */
+static void step_image(void)
+{
+	bool who[MEMBERS];
+	unsigned int i;
+	int which;
+
+	look();
+	for (i = 0; i < MEMBERS; i++)
+		who[i] = g->ours && g->state[i].in_sync;
+	which = pick(who);
+	if (which < 0)
+		return;
+	say("image of %d", which);
+	if (!g->image && posix_memalign((void **)&g->image, BLOCK,
+					MEMBERS * sizeof(*g->image)))
+		wrong("no memory");
+	disk_image(g->m[which].disk, g->image[which]);
+	g->m[which].imaged = true;
 }
 
 /* ---------------------------------------------------- stopping and starting */
@@ -1022,6 +1092,8 @@ static void change_module(void)
 	for (i = 0; i < MEMBERS && !g->ours; i++)
 		if (g->m[i].used)
 			disk_flush(g->m[i].disk);
+	for (i = 0; i < MEMBERS; i++)
+		g->m[i].imaged = false;
 	g->ours = !g->ours;
 	module_done();
 	module_want(g->ours);
@@ -1237,6 +1309,7 @@ static const struct {
 	{ step_settle, 3 }, { step_fail, 3 }, { step_remove, 4 },
 	{ step_join, 5 }, { step_restart, 2 }, { step_stock, 1 },
 	{ step_crash, 2 }, { step_check, 1 }, { step_fork, 1 },
+	{ step_image, 2 },
 };
 
 static void random_step(void)
@@ -1259,11 +1332,13 @@ static void random_step(void)
 /* Play the sequence of a seed. */
 void play(uint64_t seed, struct disk *disks, struct array *a)
 {
+	uint8_t (*image)[IMAGE_MAX] = g ? g->image : NULL;
 	unsigned int i, step, n;
 
 	if (!g && posix_memalign((void **)&g, BLOCK, sizeof(*g)))
 		wrong("no memory");
 	memset(g, 0, sizeof(*g));
+	g->image = image;
 	g->seed = seed;
 	g->disks = disks;
 	g->a = a;
