@@ -256,7 +256,7 @@ static void tell_all(void)
 		"steps", "writes", "failures", "returns", "returns measured",
 		"crashes", "lost caches", "changes of module", "checks",
 		"held copies", "times compared", "maps compared", "forks",
-		"refusals", "rollbacks",
+		"refusals", "rollbacks", "discards of changes",
 	};
 	int i;
 

@@ -157,7 +157,7 @@ void play(uint64_t seed, struct disk *disks, struct array *a);
 enum counted {
 	C_STEPS, C_WRITES, C_FAILS, C_RETURNS, C_MEASURED, C_CRASHES, C_LOSSES,
 	C_MODULES, C_CHECKS, C_HELD, C_COMPARED, C_MAPS, C_FORKS, C_REFUSALS,
-	C_ROLLBACKS, C_COUNT
+	C_ROLLBACKS, C_DISCARDS, C_COUNT
 };
 
 void __attribute__((noreturn, format(printf, 1, 2))) wrong(const char *fmt, ...);

@@ -642,6 +642,19 @@ static void refused(struct member *m, const union super *before)
 	count(C_REFUSALS);
 }
 
+/* The changes of a member that was refused are discarded. Returns as array_re_add(). */
+static int discard_changes(struct member *m, const union super *s)
+{
+	char uuid[33];
+	unsigned int i;
+
+	for (i = 0; i < 16; i++)
+		sprintf(uuid + 2 * i, "%02x", s->sb.device_uuid[i]);
+	attr_set(g->a, "bitmap/discard_changes_of", uuid);
+	count(C_DISCARDS);
+	return array_re_add(g->a, m->disk);
+}
+
 /* Is there a slot that nobody has? */
 static bool slot_vacant(void)
 {
@@ -692,7 +705,8 @@ static void join_stock(unsigned int which)
 static void step_join(void)
 {
 	bool former = chance(70), wiped = chance(10), holding = chance(35);
-	bool give_up = chance(50), back = chance(60), due, who[MEMBERS];
+	bool give_up = chance(30), discard = chance(70), back = chance(60);
+	bool due, who[MEMBERS];
 	unsigned int i, good = in_sync();
 	union super before;
 	struct member *m;
@@ -747,7 +761,11 @@ static void step_join(void)
 		refused(m, &before);
 		if (give_up)
 			wipe(m);
-		return;
+		if (give_up || !discard)
+			return;
+		how = discard_changes(m, &before);
+		m->known = false;
+		back = false;
 	}
 	say("%s %d", how > 0 ? "re-add" : !how ? "re-add refused, add" : "add",
 	    which);
