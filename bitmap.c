@@ -30,6 +30,11 @@
  * A member whose stamp is older than what is settled has lost something that may be
  * forgotten; one whose stamp is older by one write that was not settled has not.
  *
+ * After a start the clock that was found stays in the stamps until superblocks have
+ * been written once. If the array is stopped before, superblocks do not tell that a
+ * member was started without the others, and a newer clock must not hide that the
+ * member had been put back to an earlier state.
+ *
  * States of a chunk, one byte each, changed by cmpxchg:
  *
  *   SET SAFE HOT IDLE
@@ -633,6 +638,51 @@ static void age_clear(struct intent *bm)
 }
 
 /**
+ * intent_may_forget() - do superblocks say what has to be known before?
+ * @bm:	the engine; tick_mutex is held
+ *
+ * Superblocks have to name each member that is away: until then it looks like one in
+ * sync, and after a crash only bits, maps and its clock tell that it is not. And they
+ * have to be newer than those that were found at the start, as the clock is advanced.
+ * If they are not, an update is demanded.
+ *
+ * Context: may sleep.
+ * Return: true if so
+ */
+bool intent_may_forget(struct intent *bm)
+{
+	struct r1_conf *conf = bm->conf;
+	bool unrecorded = r1_fault_unrecorded(conf);
+
+	lockdep_assert_held(&bm->tick_mutex);
+
+	if (!unrecorded && (!bm->maps || maps_recorded(bm)) &&
+	    (!bm->clock_found ||
+	     READ_ONCE(conf->events_written) > bm->events_found))
+		return true;
+	/* no update more if one is due: where they take long, it never ends */
+	if (!unrecorded || READ_ONCE(conf->sb_failed)) {
+		set_bit(MD_SB_CHANGE_DEVS, &bm->mddev->sb_flags);
+		md_wakeup_thread(bm->mddev->thread);
+	}
+	return false;
+}
+
+/**
+ * intent_clock_advance() - all members have been flushed
+ * @bm:	the engine; tick_mutex is held, and intent_may_forget() was true
+ *
+ * The first time after a start, the next clock may be on a member that is not here,
+ * from a write that a crash has cut short: then the one after it is taken.
+ */
+void intent_clock_advance(struct intent *bm)
+{
+	lockdep_assert_held(&bm->tick_mutex);
+
+	bm->clock = max(bm->clock + 1, bm->clock_found + 2);
+}
+
+/**
  * intent_clock_settle() - something is going to be forgotten
  * @bm:		the engine; tick_mutex is held. Its clock was advanced after the flush
  *		of what is to be forgotten.
@@ -691,7 +741,7 @@ static void intent_age(struct intent *bm)
 	struct mddev *mddev = bm->mddev;
 	u64 events = READ_ONCE(mddev->events);
 	int changes = atomic_read(&conf->changes);
-	bool idle, unrecorded;
+	bool idle;
 
 	lockdep_assert_held(&bm->tick_mutex);
 
@@ -711,22 +761,11 @@ static void intent_age(struct intent *bm)
 	 */
 	if (changes != atomic_read(&conf->changes))
 		return;
-	/*
-	 * Until the superblocks say who is away, he looks like one in sync, and
-	 * the bits are all that would tell after a crash.
-	 */
-	unrecorded = r1_fault_unrecorded(conf);
-	if (idle && (unrecorded || (bm->maps && !maps_recorded(bm)))) {
-		/* no update more if one is due: where they take long, it never ends */
-		if (unrecorded && !READ_ONCE(conf->sb_failed))
-			return;
-		set_bit(MD_SB_CHANGE_DEVS, &mddev->sb_flags);
-		md_wakeup_thread(mddev->thread);
+	if (idle && !intent_may_forget(bm))
 		return;
-	}
 	/* not earlier: what was on disk before the flush must not pass for this */
 	if (idle)
-		bm->clock++;
+		intent_clock_advance(bm);
 	if (bm->maps) {
 		age_feed(bm);
 		if (maps_commit(bm)) {
@@ -924,7 +963,7 @@ static bool member_rolled_back(struct intent *bm, struct md_rdev *rdev)
 	mutex_lock(&bm->io_mutex);
 	clock = intent_member_clock(bm, rdev);
 	mutex_unlock(&bm->io_mutex);
-	back = clock < bm->settled || clock > bm->clock;
+	back = clock < bm->settled || clock > max(bm->clock, bm->clock_found + 1);
 	mutex_unlock(&bm->tick_mutex);
 	if (back)
 		pr_info("md-raid1: %s: the bitmap on %pg is not the last one that it had\n",
@@ -1247,6 +1286,7 @@ int intent_create(struct mddev *mddev)
 		pr_info("md-raid1: %s: write-behind is not supported, writes wait for every member\n",
 			mdname(mddev));
 
+	bm->events_found = mddev->events;
 	intent_clocks_read(bm);
 	intent_image_read(bm);
 	intent_unseal(bm);

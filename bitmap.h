@@ -180,6 +180,7 @@ struct intent_forks {
  * @clock:	goes into stamps; see bitmap.c. Under @tick_mutex, as the next three
  * @clock_done:	all members in slots have this one, or are Faulty
  * @clock_found: the newest that was on the members when the array was started, or 0
+ * @events_found: event count that the array had then
  * @settled:	something may be forgotten that was on stable storage when stamps had this
  * @unread:	slots, as bits: when the array was started, these members were
  *		being recovered, and their copy of the bitmap was of no use
@@ -225,6 +226,7 @@ struct intent {
 	u64			clock;
 	u64			clock_done;
 	u64			clock_found;
+	u64			events_found;
 	u64			settled;
 	struct intent_forks	forks;
 	bool			suspect;
@@ -273,6 +275,8 @@ void intent_clocks_read(struct intent *bm);
 int __must_check intent_stage_write(struct intent *bm, s64 offset,
 				    unsigned int nr);
 int __must_check intent_write_super(struct intent *bm);
+bool __must_check intent_may_forget(struct intent *bm);
+void intent_clock_advance(struct intent *bm);
 int __must_check intent_clock_settle(struct intent *bm, int changes);
 void intent_clock_sent(struct intent *bm);
 void intent_mark_pages(struct intent *bm);

@@ -374,6 +374,7 @@ static struct map *map_new(struct intent *bm, const u8 *uuid)
 		map->entry.flags |= ENTRY_NAMED;
 		memcpy(map->entry.uuid, uuid, sizeof(map->entry.uuid));
 	}
+	map->copied = false;
 	map->entry.left = cpu_to_le64(++maps->left);
 	map->slot = -1;
 	bitmap_fill(map->stale, maps->blocks);
@@ -642,6 +643,7 @@ int maps_leave(struct intent *bm, struct md_rdev *rdev, int slot)
 	if (!map)
 		return -ENOMEM;
 	map->slot = -1;
+	map->copied = false;
 	map_known_as(map, m);
 	map->entry.left = cpu_to_le64(++maps->left);
 	map_mark_all(maps, map);
@@ -1219,6 +1221,7 @@ void maps_joined(struct intent *bm, int slot)
 	if (WARN_ON_ONCE(!map))
 		return;
 	map_mark_all(bm->maps, map);
+	map->copied = false;
 	/* at a start, its own bitmap has been read like all others */
 	map->entry.flags &= ~(ENTRY_WITNESS | ENTRY_WAITING);
 	map->slot = slot;
@@ -1239,6 +1242,7 @@ void maps_want_all(struct intent *bm, int slot)
 	if (WARN_ON_ONCE(!map))
 		return;
 	map_mark_everything(bm->maps, map);
+	map->copied = false;
 	bm->maps->dirty = true;
 }
 
@@ -1309,21 +1313,79 @@ u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
 	return slots;
 }
 
+/*
+ * The map of the member in a slot that is being recovered, or NULL; for @nr from 0
+ * to TABLE_ENTRIES.
+ */
+static struct map *map_recovering(struct intent *bm, int nr)
+{
+	struct map *map = &bm->maps->map[nr];
+	struct md_rdev *rdev;
+
+	if (!map->bits || map->slot < 0)
+		return NULL;
+	rdev = READ_ONCE(bm->conf->member[map->slot].rdev);
+	if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
+		return NULL;
+	return map;
+}
+
+/* All grains in [@first, @last) are on stable storage on the members in slots. */
+static void maps_shorten(struct intent *bm, unsigned long first,
+			 unsigned long last)
+{
+	unsigned long grain;
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = map_recovering(bm, nr);
+
+		if (!map)
+			continue;
+		for (grain = find_next_bit(map->bits, last, first); grain < last;
+		     grain = find_next_bit(map->bits, last, grain + 1)) {
+			clear_bit(grain, map->bits);
+			set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
+		}
+	}
+	if (maps_commit(bm))
+		pr_warn_ratelimited("md-raid1: %s: cannot write the member maps\n",
+				    mdname(bm->mddev));
+}
+
+/* The same, but nothing may be forgotten yet: note which members have everything. */
+static void maps_keep(struct intent *bm, unsigned long first, unsigned long last)
+{
+	unsigned long grains = bm->maps->grains;
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = map_recovering(bm, nr);
+
+		if (map && find_first_bit(map->bits, grains) >= first &&
+		    find_next_bit(map->bits, grains, last) >= grains)
+			map->copied = true;
+	}
+}
+
 /**
  * maps_settle() - recovery has copied everything in a range
  * @bm:		the engine
  * @start:	start of the range
  * @end:	its end; MaxSector if the pass is complete
  *
+ * While superblocks do not name all members that are away, maps stay as they are: the
+ * range is copied again if a member fails before the pass comes to its end.
+ *
  * Context: the sync thread; sleeps. No copying is under way.
- * Return: 0, or -EIO if nothing could be settled
+ * Return: 0 if the range is on stable storage, or -EIO
  */
 int maps_settle(struct intent *bm, sector_t start, sector_t end)
 {
 	struct r1_conf *conf = bm->conf;
 	struct maps *maps = bm->maps;
-	unsigned long grain, first, last;
-	int nr, err;
+	unsigned long first, last;
+	int err;
 
 	mutex_lock(&bm->tick_mutex);
 	/* grains that lie in the range as a whole */
@@ -1336,29 +1398,16 @@ int maps_settle(struct intent *bm, sector_t start, sector_t end)
 		err = intent_flush_members(bm);
 		if (err)
 			goto out;
-		bm->clock++;
+		if (!intent_may_forget(bm)) {
+			maps_keep(bm, first, last);
+			goto out;
+		}
+		intent_clock_advance(bm);
 		err = intent_clock_settle(bm, changes);
 	} while (err == -EAGAIN);
 	if (err)
 		goto out;
-	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
-		struct map *map = &maps->map[nr];
-		struct md_rdev *rdev;
-
-		if (!map->bits || map->slot < 0)
-			continue;
-		rdev = READ_ONCE(conf->member[map->slot].rdev);
-		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
-			continue;
-		for (grain = find_next_bit(map->bits, last, first); grain < last;
-		     grain = find_next_bit(map->bits, last, grain + 1)) {
-			clear_bit(grain, map->bits);
-			set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
-		}
-	}
-	if (maps_commit(bm))
-		pr_warn_ratelimited("md-raid1: %s: cannot write the member maps\n",
-				    mdname(bm->mddev));
+	maps_shorten(bm, first, last);
 out:
 	mutex_unlock(&bm->tick_mutex);
 	return err;
@@ -1370,17 +1419,19 @@ out:
  * @slot:	its slot
  *
  * Context: md's thread, after the sync thread has ended.
+ * Return: true if so; its map may have to stay until superblocks say that, too
  */
 bool maps_complete(struct intent *bm, int slot)
 {
 	struct map *map;
-	bool empty;
+	bool complete;
 
 	mutex_lock(&bm->tick_mutex);
 	map = map_in_slot(bm->maps, slot);
-	empty = map && bitmap_empty(map->bits, bm->maps->grains);
+	complete = map && (map->copied ||
+			   bitmap_empty(map->bits, bm->maps->grains));
 	mutex_unlock(&bm->tick_mutex);
-	return empty;
+	return complete;
 }
 
 /* ----------------------------------------------------------------- on disk */

@@ -134,6 +134,8 @@ struct mdp_superblock_1;
  * @bits:	one for each grain that it lacks
  * @stale:	blocks of the table that differ from @bits
  * @slot:	the slot that it is in, or -1 if it is absent
+ * @copied:	the member in the slot has everything, and only the superblocks have kept
+ *		@bits from being cleared
  */
 struct map {
 	struct table_entry	entry;
@@ -141,6 +143,7 @@ struct map {
 	unsigned long		*bits;
 	unsigned long		*stale;
 	int			slot;
+	bool			copied;
 };
 
 /**

@@ -1926,12 +1926,13 @@ static void active_confirm(struct r1_conf *conf)
  */
 void r1_updates_done(struct r1_conf *conf)
 {
+	bool asked, confirmed;
 	unsigned long flags;
-	bool asked;
 
 	active_confirm(conf);
 	spin_lock_irqsave(&conf->lock, flags);
-	if (conf->events_open && !conf->sb_failed)
+	confirmed = conf->events_open && !conf->sb_failed;
+	if (confirmed)
 		events_confirm(conf);
 	asked = conf->update_asked && !update_demanded(conf);
 	if (asked) {
@@ -1947,7 +1948,8 @@ void r1_updates_done(struct r1_conf *conf)
 		WRITE_ONCE(conf->refused, false);
 	}
 	spin_unlock_irqrestore(&conf->lock, flags);
-	if (asked)
+	/* pairs with active_await() and others in raid1.c, and sync_await_supers() */
+	if (asked || confirmed)
 		wake_up_all(&conf->wait);
 }
 

@@ -774,6 +774,38 @@ static void sync_clamp(struct r1_sync *sync)
 	}
 }
 
+static bool supers_tell(struct intent *bm)
+{
+	bool tell;
+
+	mutex_lock(&bm->tick_mutex);
+	tell = intent_may_forget(bm);
+	mutex_unlock(&bm->tick_mutex);
+	return tell;
+}
+
+/*
+ * A pass that recovered members by their maps has come to its end, but superblocks are
+ * not recent enough for the maps to be shortened. md's thread is about to write them.
+ * The wait ends with the pass: a task that holds reconfig_mutex interrupts the pass
+ * before it waits for the sync thread.
+ */
+static void sync_await_supers(struct r1_sync *sync)
+{
+	struct r1_conf *conf = sync->conf;
+	unsigned long *recovery = &conf->mddev->recovery;
+
+	while (!test_bit(MD_RECOVERY_INTR, recovery) &&
+	       !READ_ONCE(conf->sb_failed) && !supers_tell(conf->intent)) {
+		u64 written = READ_ONCE(conf->events_written);
+
+		/* the time limit is for what does not wake this queue */
+		wait_event_timeout(conf->wait,
+				   READ_ONCE(conf->events_written) != written,
+				   HZ / 10);
+	}
+}
+
 static void sync_finish(struct r1_conf *conf)
 {
 	struct mddev *mddev = conf->mddev;
@@ -783,6 +815,8 @@ static void sync_finish(struct r1_conf *conf)
 	if (!sync)
 		return;
 	wait_event(conf->wait, READ_ONCE(sync->idle) == sync->windows);
+	if (sync_by_map(sync) && sync->bad == MaxSector)
+		sync_await_supers(sync);
 	done = min(sync->next, sync->bad);
 	if (!test_bit(MD_RECOVERY_INTR, &mddev->recovery) &&
 	    sync->bad == MaxSector)

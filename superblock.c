@@ -826,8 +826,8 @@ static void clock_check(struct intent *bm, int slot, bool known)
  * intent_clocks_read() - set the clock when an array starts
  * @bm:	the engine; its superblock is the newest that was found
  *
- * The next clock may be on a member that is not here, from a write that a crash has
- * cut short. So go on with the one after.
+ * It stays the one that was found until superblocks have been written once: see
+ * intent_clock_advance().
  *
  * Context: may sleep; reconfig_mutex is held.
  */
@@ -837,8 +837,7 @@ void intent_clocks_read(struct intent *bm)
 	int slot;
 
 	bm->clock_found = super_clock(bm->super, &bm->settled);
-	bm->clock = bm->clock_found ? bm->clock_found + 2 :
-		    (u64)get_random_u32() + 1;
+	bm->clock = bm->clock_found ?: (u64)get_random_u32() + 1;
 	mutex_lock(&bm->io_mutex);
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];

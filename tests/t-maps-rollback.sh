@@ -154,6 +154,24 @@ mdadm --quiet --readwrite $md
 whole $md UU "$a" "$b"
 md_stop $md
 
+note "put back while the array was stopped, then started alone and stopped at once"
+create
+image "$a" early
+later 2
+want=$(sum $md)
+md_stop $md
+put_back early "$a"
+echo 0 >/sys/module/md_mod/parameters/start_ro
+md_assemble --run $md "$a"
+echo 1 >/sys/module/md_mod/parameters/start_ro
+md_stop $md
+assert_eq "$(events "$a")" $(($(events "$b") - 1)) "event count"
+count "$a"
+assemble $md "$a" "$b"
+whole $md UU "$a" "$b"
+assert_ge "$(counted "$a")" $all "KiB copied"
+md_stop $md
+
 note "put back in the midst of its recovery"
 create
 out "$b"
