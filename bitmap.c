@@ -518,14 +518,18 @@ static void intent_commit(struct work_struct *work)
 	struct intent_ahead *ahead, *more;
 	struct r1_io *io, *next;
 	struct blk_plug plug;
+	bool late;
 	int err;
 
 	/* who is about to write on this CPU may share the commit, if he comes first */
 	schedule();
 	list = llist_del_all(&bm->waiting);
 	ahead_list = llist_del_all(&bm->ahead);
-	if (!list && !ahead_list)
+	late = READ_ONCE(bm->unwritten) && md_is_rdwr(bm->mddev);
+	if (!list && !ahead_list && !late)
 		return;
+	if (late)
+		WRITE_ONCE(bm->unwritten, false);
 	err = intent_write_all_marked(bm);
 	if (err)
 		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change%s\n",
@@ -551,6 +555,27 @@ static void intent_commit(struct work_struct *work)
 		kfree(ahead);
 	}
 	intent_arm(bm);
+}
+
+/**
+ * intent_writable() - has an array that was started read-only turned writable?
+ * @conf:	the array
+ *
+ * Then the bits that were united, or forgotten, at its start are written, and do not
+ * have to wait for the first write that sets one.
+ *
+ * Context: md's thread; any lock may be held that does not exclude an SRCU reader.
+ */
+void intent_writable(struct r1_conf *conf)
+{
+	struct intent *bm;
+	int idx = r1_reader_begin(conf);
+
+	/* pairs with intent_load() */
+	bm = smp_load_acquire(&conf->intent);
+	if (bm && unlikely(READ_ONCE(bm->unwritten)) && md_is_rdwr(conf->mddev))
+		queue_work(bm->commit_wq, &bm->commit);
+	r1_reader_end(conf, idx);
 }
 
 /* Take HOT from chunks and find those that had lost it a grace period ago. */
@@ -1088,19 +1113,53 @@ sector_t intent_mark_due(struct intent *bm, sector_t sector, sector_t end)
 	return max(end, chunk_start(bm, chunk));
 }
 
-/* Give each chunk the state that its bit asks for. */
+/*
+ * Is this a new array whose members in sync are equal, as its superblocks say? A
+ * running array that gets a bitmap is none: the members' caches may have writes that
+ * were never flushed, so a member that leaves may lose any of them.
+ */
+static bool intent_new_and_equal(const struct intent *bm)
+{
+	struct mddev *mddev = bm->mddev;
+
+	return !mddev->pers && intent_fresh(bm) &&
+	       compat_resync_offset(mddev) == MaxSector &&
+	       bm->conf->raid_disks - mddev->degraded > 1;
+}
+
+/* Nothing was written yet: no bit is needed. Pages go to disk when the array may write. */
+static void intent_forget(struct intent *bm)
+{
+	unsigned long nr;
+
+	memset(bm->image + sizeof(*bm->super), 0,
+	       intent_bytes(bm) - sizeof(*bm->super));
+	for (nr = 0; nr < bm->pages; nr++)
+		set_bit(PAGE_COMMIT, &bm->page[nr].flags);
+}
+
+/*
+ * Give each chunk the state that its bit asks for. mdadm sets all bits of a new bitmap.
+ * Members of a new array that are equal lack nothing, so nothing is recent. If a slot is
+ * vacant, the bits are kept nevertheless: without maps, they are all that a member in
+ * that slot can be recovered by.
+ */
 static void intent_adopt(struct intent *bm)
 {
 	bool writable = md_is_rdwr(bm->mddev);
 	unsigned long nr, chunk, end;
 
+	bm->equal = intent_new_and_equal(bm);
+	if (bm->equal && !bm->mddev->degraded)
+		intent_forget(bm);
 	for (nr = 0; nr < bm->pages; nr++) {
 		page_chunks(bm, nr, &chunk, &end);
 		for (; chunk < end; chunk++) {
 			if (!test_bit_le(chunk + SUPER_BITS, bm->image))
 				continue;
 			bm->state[chunk] = SET | SAFE;
-			maps_chunk_changed(bm, chunk);
+			if (!bm->equal)
+				maps_chunk_changed(bm, chunk);
 			bm->page[nr].set++;
 			atomic_long_inc(&bm->total);
 		}
@@ -1350,11 +1409,14 @@ int intent_load(struct mddev *mddev)
 		intent_member_joined(bm);
 	if (md_is_rdwr(mddev))
 		err = intent_write_metadata(bm);
+	else
+		bm->unwritten = true;
 	mutex_unlock(&bm->tick_mutex);
 	if (err)
 		return err;
 
-	bm->conf->intent = bm;
+	/* with all that is in it; pairs with intent_writable() */
+	smp_store_release(&bm->conf->intent, bm);
 	set_bit(MD_RECOVERY_NEEDED, &mddev->recovery);
 	md_wakeup_thread(mddev->thread);
 	intent_arm(bm);

@@ -182,6 +182,10 @@ struct intent_forks {
  * @clock_found: the newest that was on the members when the array was started, or 0
  * @events_found: event count that the array had then
  * @settled:	something may be forgotten that was on stable storage when stamps had this
+ * @equal:	when the array was started, it was new, and its members in sync were
+ *		equal: nothing was written that a member may lack
+ * @unwritten:	the array was read-only when it was started: what was read is to be
+ *		written when it turns writable
  * @unread:	slots, as bits: when the array was started, these members were
  *		being recovered, and their copy of the bitmap was of no use
  *
@@ -230,6 +234,8 @@ struct intent {
 	u64			settled;
 	struct intent_forks	forks;
 	bool			suspect;
+	bool			equal;
+	bool			unwritten;
 	u32			unread;
 };
 
@@ -307,6 +313,7 @@ void intent_member_joined(struct intent *bm);
 bool __must_check intent_member_bits(struct intent *bm, struct md_rdev *rdev);
 sector_t intent_mark_due(struct intent *bm, sector_t sector, sector_t end);
 void intent_retime(struct intent *bm);
+void intent_writable(struct r1_conf *conf);
 
 /* bitmap.c, for md core; the table is in compat.c */
 int intent_create(struct mddev *mddev);

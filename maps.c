@@ -1855,7 +1855,11 @@ void maps_load(struct intent *bm)
 			map_clock(map, bm->settled, bm->clock_found + 1);
 		else
 			map_clock(map, 0, U64_MAX);
-		map_mark_all(maps, map);
+		/* in a new array nothing is recent, and that says nothing of a vacant slot */
+		if (bm->equal)
+			map_mark_everything(maps, map);
+		else
+			map_mark_all(maps, map);
 	}
 }
 

@@ -2090,6 +2090,7 @@ static void r1_thread(struct md_thread *thread)
 	serialize_look(conf);
 	compat_attach_late(mddev, &conf->attached);
 	recovery_rewind(conf);
+	intent_writable(conf);
 	sb_again(conf, parked);
 	md_check_recovery(mddev);
 	updates_look(conf);
