@@ -1225,6 +1225,7 @@ void maps_joined(struct intent *bm, int slot)
 	/* at a start, its own bitmap has been read like all others */
 	map->entry.flags &= ~(ENTRY_WITNESS | ENTRY_WAITING);
 	map->slot = slot;
+	map->asked = map_bytes(bm->maps, map);
 	maps_refresh(bm);
 }
 
@@ -1868,7 +1869,8 @@ void maps_load(struct intent *bm)
  * @bm:		the engine; tick_mutex is held
  * @page:	sysfs buffer
  *
- * UUID, state, events as of which it is known, bytes that it lacks.
+ * UUID, state, events as of which it is known, bytes that it lacks; for a member that
+ * is being recovered also those that it lacked when it came into its slot.
  *
  * Return: length
  */
@@ -1889,11 +1891,14 @@ ssize_t maps_show(struct intent *bm, char *page)
 			len += sysfs_emit_at(page, len, "%pUb", map->entry.uuid);
 		else
 			len += sysfs_emit_at(page, len, "unknown");
-		len += sysfs_emit_at(page, len, " %s %llu-%llu %llu\n",
+		len += sysfs_emit_at(page, len, " %s %llu-%llu %llu",
 				     map->slot < 0 ? "absent" : "recovering",
 				     le64_to_cpu(map->entry.events[0]),
 				     le64_to_cpu(map->entry.events[1]),
 				     map_bytes(maps, map));
+		if (map->slot >= 0)
+			len += sysfs_emit_at(page, len, " %llu", map->asked);
+		len += sysfs_emit_at(page, len, "\n");
 	}
 	return len;
 }

@@ -136,6 +136,7 @@ struct mdp_superblock_1;
  * @slot:	the slot that it is in, or -1 if it is absent
  * @copied:	the member in the slot has everything, and only the superblocks have kept
  *		@bits from being cleared
+ * @asked:	bytes that it lacked when it came into @slot
  */
 struct map {
 	struct table_entry	entry;
@@ -144,6 +145,7 @@ struct map {
 	unsigned long		*stale;
 	int			slot;
 	bool			copied;
+	u64			asked;
 };
 
 /**

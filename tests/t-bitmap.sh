@@ -86,7 +86,14 @@ mdadm --quiet /dev/md0 --fail "$b" --remove "$b"
 fill /dev/md0 1 0 640
 wait_for 10 clean_on "$a"
 assert_match "$(cat $bm/members)" " absent [0-9-]+ $((640 * 1024))\$" "what the member lacks"
+md_attr /dev/md0 sync_max 640
 mdadm --quiet /dev/md0 --re-add "$b"
+wait_for 20 grep -q '^640 ' /sys/block/md0/md/sync_completed
+md_attr /dev/md0 sync_action frozen
+assert_match "$(cat $bm/members)" " recovering [0-9-]+ $((320 * 1024)) $((640 * 1024))\$" "progress of the recovery"
+assert_eq "$(rdev_attr /dev/md0 "$b" recovery_start)" 0 "recovery_start of a member that has a map"
+md_attr /dev/md0 sync_max max
+md_attr /dev/md0 sync_action idle
 wait_letters /dev/md0 UU
 wait_for 10 clean
 assert_same "$a" "$b"
