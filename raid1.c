@@ -2021,13 +2021,15 @@ static bool has_maps(const struct r1_conf *conf)
 static void recovery_rewind(struct r1_conf *conf)
 {
 	int slot, idx;
+	bool by_map;
 
 	if (test_bit(MD_RECOVERY_RUNNING, &conf->mddev->recovery))
 		return;
 	compat_sync_error_forget(conf->mddev);
 	/* members are looked at, and may be taken out of their slots meanwhile */
 	idx = r1_reader_begin(conf);
-	for (slot = 0; slot < conf->raid_disks && has_maps(conf); slot++) {
+	by_map = has_maps(conf);
+	for (slot = 0; slot < conf->raid_disks && by_map; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
 		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
