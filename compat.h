@@ -20,6 +20,7 @@
 #ifndef MD_RAID1_COMPAT_H
 #define MD_RAID1_COMPAT_H
 
+#include <linux/bio-integrity.h>
 #include <linux/version.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0) || \
@@ -218,6 +219,39 @@ static inline void compat_limits_no_write_zeroes(struct queue_limits *lim)
 	lim->max_hw_wzeroes_unmap_sectors = 0;
 #endif
 }
+
+#ifdef CONFIG_BLK_DEV_INTEGRITY
+#ifndef BIP_CLONE_FLAGS
+#define BIP_CLONE_FLAGS	((unsigned short)~BIP_BLOCK_INTEGRITY)
+#endif
+
+/*
+ * Have @bio share the integrity data of @from, as if the block layer had cloned the bio
+ * that these belong to, but with a payload in the caller's memory. bio_uninit() would
+ * free that: REQ_INTEGRITY is to be taken away before.
+ */
+static inline void compat_integrity_share(struct bio *bio,
+					  struct bio_integrity_payload *bip,
+					  const struct bio_integrity_payload *from)
+{
+	*bip = *from;
+	bip->bip_flags &= BIP_CLONE_FLAGS;
+	/* there is no room for more */
+	bip->bip_vcnt = 0;
+	bip->bip_max_vcnt = 0;
+#ifdef MD_HAS_BIP_BIO
+	bip->bip_bio = bio;
+#endif
+	bio->bi_integrity = bip;
+	bio->bi_opf |= REQ_INTEGRITY;
+}
+#else
+static inline void compat_integrity_share(struct bio *bio,
+					  struct bio_integrity_payload *bip,
+					  const struct bio_integrity_payload *from)
+{
+}
+#endif
 
 /* ----------------------------------------------------- foreign engines */
 

@@ -67,6 +67,7 @@
 #define WRITE_REGIONS	64
 
 #define IO_POOL_MIN	64
+#define PAYLOAD_POOL_MIN	16
 
 /* Under reconfig_mutex, requests are not waited for any longer, in jiffies. */
 #define GRACE_WAIT	HZ
@@ -197,17 +198,27 @@ static mempool_t *io_pool(struct r1_conf *conf, const struct bio *bio)
 
 static void io_free(struct r1_io *io)
 {
+	if (unlikely(bio_integrity(io->orig)))
+		mempool_free(io->payload, &io->conf->payload_pool);
 	mempool_free(io, io_pool(io->conf, io->orig));
 }
 
 static struct r1_io *io_alloc(struct r1_conf *conf, struct bio *bio)
 {
 	bool nowait = bio->bi_opf & REQ_NOWAIT;
+	gfp_t gfp = nowait ? GFP_NOWAIT : GFP_NOIO;
 	struct r1_io *io;
 
-	io = mempool_alloc(io_pool(conf, bio), nowait ? GFP_NOWAIT : GFP_NOIO);
+	io = mempool_alloc(io_pool(conf, bio), gfp);
 	if (!io)
 		return NULL;
+	if (unlikely(bio_integrity(bio))) {
+		io->payload = mempool_alloc(&conf->payload_pool, gfp);
+		if (!io->payload) {
+			mempool_free(io, io_pool(conf, bio));
+			return NULL;
+		}
+	}
 	io->conf = conf;
 	io->orig = bio;
 	io->sector = bio->bi_iter.bi_sector;
@@ -250,15 +261,47 @@ static void io_end(struct r1_io *io, blk_status_t status)
 	percpu_ref_put(&mddev->active_io);
 }
 
-/* Cut @bio to @sectors; the rest is submitted anew. Keeps order. */
+/*
+ * Cut @bio to @sectors; the rest is submitted anew. Keeps order. That fails for lack of
+ * memory only with integrity data, for which the block layer has no pool.
+ */
 static struct bio *io_split(struct r1_conf *conf, struct bio *bio,
 			    unsigned int sectors)
 {
-	struct bio *front = bio_split(bio, sectors, GFP_NOIO, &conf->split_set);
+	struct bio *front;
 
+	for (;;) {
+		front = bio_split(bio, sectors, GFP_NOIO, &conf->split_set);
+		if (!IS_ERR_OR_NULL(front))
+			break;
+		fsleep(1000);
+	}
 	bio_chain(front, bio);
 	submit_bio_noacct(bio);
 	return front;
+}
+
+/*
+ * bio_init_clone() would allocate a payload for the integrity data. The flag is taken
+ * from the bio meanwhile, which is nobody else's as long as no leg is under way.
+ */
+static void leg_init_integrity(struct r1_io *io, struct r1_leg *leg,
+			       struct md_rdev *rdev)
+{
+	struct bio *orig = io->orig;
+
+	orig->bi_opf &= ~REQ_INTEGRITY;
+	bio_init_clone(rdev->bdev, &leg->bio, orig, GFP_NOIO);
+	orig->bi_opf |= REQ_INTEGRITY;
+	compat_integrity_share(&leg->bio, &io->payload[leg - io->leg],
+			       bio_integrity(orig));
+}
+
+/* The payload of integrity data is the request's, and not to be freed. */
+static void leg_uninit(struct r1_leg *leg)
+{
+	leg->bio.bi_opf &= ~REQ_INTEGRITY;
+	bio_uninit(&leg->bio);
 }
 
 static void leg_init(struct r1_io *io, struct r1_leg *leg, struct md_rdev *rdev,
@@ -271,9 +314,11 @@ static void leg_init(struct r1_io *io, struct r1_leg *leg, struct md_rdev *rdev,
 	leg->status = BLK_STS_OK;
 	leg->in_sync = test_bit(In_sync, &rdev->flags);
 	leg->all_bad = false;
-	/* only a bio with integrity data allocates anything, and little */
-	bio_init_clone(rdev->bdev, &leg->bio, io->orig,
-		       GFP_NOIO | __GFP_NOFAIL);
+	/* without integrity data, nothing is allocated */
+	if (unlikely(bio_integrity(io->orig)))
+		leg_init_integrity(io, leg, rdev);
+	else
+		bio_init_clone(rdev->bdev, &leg->bio, io->orig, GFP_NOIO);
 	if (io->sectors != bio_sectors(io->orig))
 		bio_trim(&leg->bio, io->sector - io->orig->bi_iter.bi_sector,
 			 io->sectors);
@@ -509,7 +554,7 @@ static void read_end(struct bio *bio)
 	struct r1_conf *conf = io->conf;
 	blk_status_t status = bio->bi_status;
 
-	bio_uninit(bio);
+	leg_uninit(leg);
 	atomic_dec(&conf->member[io->slot].reading);
 	if (read_failed(io, status)) {
 		leg->status = status;
@@ -591,10 +636,10 @@ static void request_read(struct mddev *mddev, struct bio *bio)
 		r1_read_resend(io);
 		return;
 	}
-	if (sectors < io->sectors) {
+	/* what comes with integrity data goes on piece by piece: see io_split() */
+	if (sectors < io->sectors && !bio_integrity(bio))
 		io->orig = io_split(conf, bio, sectors);
-		io->sectors = sectors;
-	}
+	io->sectors = sectors;
 	if (blk_queue_io_stat(mddev->gendisk->queue))
 		io->start_time = bio_start_io_acct(io->orig);
 	read_send(io, slot, rdev);
@@ -936,7 +981,7 @@ static void write_end(struct bio *bio)
 		   rdev_has_badblock(rdev, io->sector, io->sectors)) {
 		set_bit(IO_BAD_BLOCKS, &io->flags);
 	}
-	bio_uninit(bio);
+	leg_uninit(leg);
 	write_put(io);
 }
 
@@ -976,7 +1021,7 @@ void r1_io_fail(struct r1_io *io)
 	int i;
 
 	for (i = 0; i < io->nr_legs; i++) {
-		bio_uninit(&io->leg[i].bio);
+		leg_uninit(&io->leg[i]);
 		io->leg[i].status = BLK_STS_IOERR;
 		io->leg[i].in_sync = false;
 	}
@@ -2204,6 +2249,7 @@ static void conf_free(struct r1_conf *conf)
 		destroy_workqueue(conf->wq);
 	mempool_exit(&conf->read_pool);
 	mempool_exit(&conf->io_pool);
+	mempool_exit(&conf->payload_pool);
 	bioset_exit(&conf->split_set);
 	kvfree(conf->gate);
 	/* a grace period that was started is not abandoned */
@@ -2255,6 +2301,8 @@ static struct r1_conf *conf_alloc(struct mddev *mddev)
 				      struct_size_t(struct r1_io, leg, 1)) ||
 	    mempool_init_kmalloc_pool(&conf->io_pool, IO_POOL_MIN,
 				      struct_size_t(struct r1_io, leg, legs)) ||
+	    mempool_init_kmalloc_pool(&conf->payload_pool, PAYLOAD_POOL_MIN,
+				      legs * sizeof(struct bio_integrity_payload)) ||
 	    bioset_init(&conf->split_set, IO_POOL_MIN, 0, 0)) {
 		conf_free(conf);
 		return NULL;

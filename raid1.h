@@ -151,6 +151,7 @@ enum r1_io_flags {
  * @slot:	the slot of a read's leg
  * @nr_legs:	how many of @leg are in use
  * @node:	on the list of intents, retries or parked requests
+ * @payload:	one for each leg, if @orig has integrity data; else not set
  * @leg:	one for each slot of the array; a read has but one
  */
 struct r1_io {
@@ -167,6 +168,7 @@ struct r1_io {
 	u8			slot;
 	u8			nr_legs;
 	struct llist_node	node;
+	struct bio_integrity_payload *payload;
 	struct r1_leg		leg[];
 };
 
@@ -190,6 +192,7 @@ struct r1_io {
  *		until its last member I/O has ended
  * @read_pool:	struct r1_io with one leg, of reads
  * @io_pool:	struct r1_io with a leg for each slot, of writes and flushes
+ * @payload_pool: payloads for the legs of requests with integrity data
  * @split_set:	bios for requests that cross a region
  * @wait:	for @frozen, and for gates
  * @lock:	spinlock, irq-safe: Faulty/In_sync transitions together with
@@ -240,6 +243,7 @@ struct r1_conf {
 	struct srcu_struct	srcu;
 	mempool_t		read_pool;
 	mempool_t		io_pool;
+	mempool_t		payload_pool;
 	struct bio_set		split_set;
 
 	__cacheline_group_end_aligned(looked_at);

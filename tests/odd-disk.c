@@ -9,8 +9,10 @@
  *		  that its requests have to be short
  *   at any time  refuse_reads, refuse_writes: requests from sector refuse_from on end
  *		  with BLK_STS_INVAL
- *		  payloads: how many writes came with integrity data that were right
+ *		  payloads: how many requests came with integrity data, of the right
+ *		  length, and right if they were writes
  *		  send: writing DEVICE sends 4 KiB to its start, with integrity data
+ *		  fetch: writing DEVICE reads 4 KiB from its start, with room for them
  *		  look: writing DEVICE, then reading: whether its queue has P2PDMA
  */
 #include <linux/blk-integrity.h>
@@ -68,11 +70,11 @@ static void odd_payload(struct bio *bio)
 	struct bio_integrity_payload *bip = bio_integrity(bio);
 	struct bio_vec vec;
 
-	if (!bip || bio_data_dir(bio) == READ)
+	if (!bip)
 		return;
 	vec = bvec_iter_bvec(bip->bip_vec, bip->bip_iter);
 	if (vec.bv_len == bio_sectors(bio) * TUPLE &&
-	    *(u8 *)bvec_virt(&vec) == MARK)
+	    (bio_data_dir(bio) == READ || *(u8 *)bvec_virt(&vec) == MARK))
 		atomic_inc(&payload_count);
 }
 
@@ -185,7 +187,7 @@ static void odd_remove_all(void)
 
 /* ------------------------------------------------------- send and look */
 
-static int odd_send(struct block_device *bdev)
+static int odd_exchange(struct block_device *bdev, enum req_op op)
 {
 	unsigned int bytes = SEND_BYTES / 512 * TUPLE;
 	struct bio_integrity_payload *bip;
@@ -195,7 +197,7 @@ static int odd_send(struct block_device *bdev)
 
 	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	tuples = alloc_page(GFP_KERNEL);
-	bio = bio_alloc(bdev, 1, REQ_OP_WRITE, GFP_KERNEL);
+	bio = bio_alloc(bdev, 1, op, GFP_KERNEL);
 	if (page && tuples) {
 		memset(page_address(tuples), MARK, PAGE_SIZE);
 		__bio_add_page(bio, page, SEND_BYTES, 0);
@@ -211,6 +213,16 @@ static int odd_send(struct block_device *bdev)
 	if (page)
 		__free_page(page);
 	return err;
+}
+
+static int odd_send(struct block_device *bdev)
+{
+	return odd_exchange(bdev, REQ_OP_WRITE);
+}
+
+static int odd_fetch(struct block_device *bdev)
+{
+	return odd_exchange(bdev, REQ_OP_READ);
 }
 
 static int with_bdev(const char *name, int (*func)(struct block_device *bdev))
@@ -235,6 +247,14 @@ static int send_set(const char *val, const struct kernel_param *kp)
 
 static const struct kernel_param_ops send_ops = { .set = send_set };
 module_param_cb(send, &send_ops, NULL, 0200);
+
+static int fetch_set(const char *val, const struct kernel_param *kp)
+{
+	return with_bdev(val, odd_fetch);
+}
+
+static const struct kernel_param_ops fetch_ops = { .set = fetch_set };
+module_param_cb(fetch, &fetch_ops, NULL, 0200);
 
 static bool look_p2p;
 
