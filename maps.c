@@ -1298,7 +1298,7 @@ u32 maps_due(struct intent *bm, sector_t sector, sector_t *len)
 		if (!map->bits || map->slot < 0)
 			continue;
 		rdev = READ_ONCE(bm->conf->member[map->slot].rdev);
-		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
+		if (!r1_member_recovering(rdev))
 			continue;
 		if (test_bit(grain, map->bits)) {
 			slots |= 1U << map->slot;
@@ -1326,9 +1326,7 @@ static struct map *map_recovering(struct intent *bm, int nr)
 	if (!map->bits || map->slot < 0)
 		return NULL;
 	rdev = READ_ONCE(bm->conf->member[map->slot].rdev);
-	if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
-		return NULL;
-	return map;
+	return r1_member_recovering(rdev) ? map : NULL;
 }
 
 /* All grains in [@first, @last) are on stable storage on the members in slots. */

@@ -1660,8 +1660,8 @@ static int r1_add(struct mddev *mddev, struct md_rdev *rdev)
 		return -ENOSPC;
 	}
 	if (!bm || !bm->maps) {
-		/* in a read-only array no superblock was written before */
-		err = bm ? maps_admit(bm, rdev) : 0;
+		/* it was looked at before md core wrote a superblock to it, if it has */
+		err = bm && !rdev->sb_events ? maps_admit(bm, rdev) : 0;
 		if (!err)
 			err = limits_add(mddev, rdev, true);
 		if (err)
@@ -1800,7 +1800,7 @@ static u32 slots_recovered(struct r1_conf *conf)
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = conf->member[slot].rdev;
 
-		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags) &&
+		if (r1_member_recovering(rdev) &&
 		    rdev->recovery_offset == MaxSector &&
 		    (!bm || !bm->maps || maps_complete(bm, slot)))
 			slots |= 1U << slot;
@@ -2077,7 +2077,7 @@ static void recovery_rewind(struct r1_conf *conf)
 	for (slot = 0; slot < conf->raid_disks && by_map; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
-		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
+		if (r1_member_recovering(rdev))
 			rdev->recovery_offset = 0;
 	}
 	r1_reader_end(conf, idx);
@@ -2550,7 +2550,7 @@ static void run_recoveries(struct mddev *mddev, struct r1_conf *conf)
 	for (slot = 0; slot < conf->raid_disks && apart; slot++) {
 		struct md_rdev *rdev = conf->member[slot].rdev;
 
-		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
+		if (r1_member_recovering(rdev))
 			rdev->recovery_offset = 0;
 	}
 }

@@ -330,6 +330,12 @@ void r1_mends_free(struct r1_conf *conf);
 sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 			 int *skipped);
 
+/* Is this a member that is not in sync yet, and gets data? An SRCU reader may ask. */
+static inline bool r1_member_recovering(const struct md_rdev *rdev)
+{
+	return r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags);
+}
+
 /* Sectors of a read behind the piece that it has got to. */
 static inline unsigned int r1_read_left(const struct r1_io *io)
 {

@@ -223,7 +223,7 @@ static void block_write_recovering(struct r1_mends *mends, sector_t sector,
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
-		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
+		if (r1_member_recovering(rdev))
 			block_write(mends, rdev, sector, sectors);
 	}
 }
@@ -365,7 +365,7 @@ void r1_mends_stop(struct r1_conf *conf)
 
 /**
  * r1_mends_free() - the opposite of r1_mends_alloc()
- * @conf:	the array
+ * @conf:	the array; r1_mends_stop() was called, or there was no request yet
  *
  * Context: sleeps.
  */
@@ -375,7 +375,6 @@ void r1_mends_free(struct r1_conf *conf)
 
 	if (!mends)
 		return;
-	r1_mends_stop(conf);
 	if (mends->wq)
 		destroy_workqueue(mends->wq);
 	safe_put_page(mends->page);

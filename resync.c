@@ -460,7 +460,7 @@ static u32 slots_recovering(struct r1_conf *conf)
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct md_rdev *rdev = READ_ONCE(conf->member[slot].rdev);
 
-		if (r1_member_usable(rdev) && !test_bit(In_sync, &rdev->flags))
+		if (r1_member_recovering(rdev))
 			slots |= 1U << slot;
 	}
 	return slots;
@@ -695,7 +695,7 @@ static u32 recovery_targets(struct r1_conf *conf, sector_t sector, bool due,
 		bool full = m->full || !has_bits(conf);
 		sector_t offset;
 
-		if (!r1_member_usable(rdev) || test_bit(In_sync, &rdev->flags))
+		if (!r1_member_recovering(rdev))
 			continue;
 		offset = READ_ONCE(rdev->recovery_offset);
 		if (full && sector < offset)
