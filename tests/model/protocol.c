@@ -15,6 +15,13 @@
  *   tolerance of one event, whose word counts for a role, members that take the
  *   freshest for failed. Members are written to elsewhere. Stock raid1 has
  *   sessions in between, and hands over after a stop or a crash.
+ *   A fork: a member that was left behind is started alone, as an array of its
+ *   own with its own maps, is written to and stopped, and is offered again, with
+ *   the administrator's permission to discard its changes or without.
+ *   A rollback: an image of a member is kept at any time, and the member is put
+ *   back to it while it is away. A clock in the stamp tells.
+ *   A repair: a member in sync differs and nothing says so, until repair copies
+ *   what one of the members has to the others.
  *
  * What is left out, and why that does no harm
  *   - Contents are ranks in order of writing: 0 is older than what the last flush
@@ -44,6 +51,14 @@
  *   - States that differ by the order of members or grains are one. In exchange,
  *     the member that is read first while a resync is due may be any.
  *   - A member that is being recovered leaves its slot by a fault only.
+ *   - A member that was in sync when the array ended is put back only where
+ *     something on disk tells that: a clock that was settled since, or a higher
+ *     event count of the others. The event count lasts until the resync is over:
+ *     no crash, stop or fault comes in between (is_fragile()). Nor is it put back
+ *     ahead of a session of stock, and no image is taken in such a session.
+ *   - A fork is one member's, all clocks are known, and members have numbers of
+ *     their own: a new one has none that another half has given away.
+ *   - Until a repair, each of the different contents is as good as the other.
  *   - Stock raid1 is better than in truth: it flushes before it clears, copies
  *     all chunks with bits, unites copies of the bitmap, resyncs what differs in
  *     the last event, takes back no event and shares none. Its own mistakes are
@@ -53,19 +68,22 @@
  *     done; not what else is written. That is a write that is not acknowledged, or
  *     an aging pass that is given up.
  *   - Not at this level: other errors that do not make a member Faulty, bad blocks,
- *     damage (I6 in part), 0.90, lack of memory, more members than maps. And
- *     splits in which both halves went on: which of them is kept is up to the
- *     administrator.
+ *     damage (I6 in part), 0.90, lack of memory, more members than maps. Which
+ *     half of a fork is kept is up to the administrator: the one that ran first.
  *
  * Bounds
  *   How many crashes, faults (a member that is missing at a start is one), stops,
- *   changes elsewhere and sessions of stock there may be in one run, and how many
- *   of all of these together (runs[], breakages[]). All other steps are not
- *   bounded, nor is how long a run is. One chunk will do, as no rule speaks of
- *   two; two grains, as a map that has one of them is the least that is neither
- *   empty nor full; three members, as there has to be one that is away, and two
- *   that differ; and two members, with more such events, as they are fewer. Each way to break the protocol that we know of is found with 1 to
- *   4 such events. With more of them, there may be what nobody has looked at.
+ *   changes elsewhere, sessions of stock, forks, images and differences there may be
+ *   in one run, and how many of all of these together (runs[], breakages[]). All
+ *   other steps are not bounded, nor is how long a run is. One chunk will do, as no
+ *   rule speaks of two; two grains, as a map that has one of them is the least that is
+ *   neither empty nor full; three members, as there has to be one that is away, and two
+ *   that differ; and two members, with more such events, as they are fewer. Each
+ *   known way to break the protocol is found with 1 to 4 such events, those of
+ *   forks, rollbacks and repairs with two members. What takes more of them was not
+ *   looked at. Forks and images are in one run with three members and two events
+ *   only, at most: a member that is put back, and then started alone, gets a clock
+ *   that it has not earned if it is stopped before superblocks are written.
  *
  * What is checked: state_check() in each state; that each state leads to one where
  * all is well, if nothing else happens (all_is_well()); that what has to be put to
@@ -92,9 +110,10 @@ enum place { AWAY, SPARE, FAULTY, BEHIND, INSYNC };
 enum { UNJUDGED, UNKNOWN, KNOWN };	/* a spare: what it lacks */
 enum { WITNESS = 1, WAITING = 2 };	/* flags of an entry */
 enum { BITMAP = 1, FULL };		/* map.used of who is behind, without maps */
+enum { OTHER = 1, FORK };		/* superblock of another one, of the other half */
 
 struct entry {
-	byte used, flags, events[2];
+	byte used, flags, events[2], clock[2];
 };
 
 struct disk {
@@ -113,10 +132,17 @@ struct disk {
 	byte roles;			/* who has a slot, as a set */
 	byte behind;			/* recovering; 2: the bitmap is enough */
 	byte clean, foreign, blank;
+	byte alone;			/* the other half was written to, and no
+					   administrator has given that up */
+	byte late;			/* not read first while a resync is due */
+	byte hidden;			/* it was put back, and only its event count
+					   tells that */
 
 	/* bitmap and its superblock; lazy: the bit is clear in the cache */
 	byte bit, lazy, bevents, cleared;
 	byte stamp, floor;
+	byte clock, settled;
+	byte told[2];			/* clocks it may have, newest first */
 
 	/* table of maps */
 	struct {
@@ -128,9 +154,11 @@ struct disk {
 } __attribute__((aligned(PART_SIZE)));
 
 struct state {
-	struct disk disk[N];
+	struct disk disk[N + 1];	/* the last one is an image of @image - 1 */
 
 	byte mode;
+	byte alien;			/* the other half of a fork is running */
+	byte image;
 	byte events;
 	byte idle, unclean, can_decrease;
 	byte unsaid;			/* unclean, superblocks have it clean */
@@ -141,15 +169,18 @@ struct state {
 
 	byte set, safe, need;		/* the chunk */
 	byte recent;
+	byte odd;			/* members in sync differ unnoticed */
 	byte write[G], value[G];	/* is under way; what it writes */
 	byte cur[G], known, fresh;	/* what reads give; not by chance; was
 					   acknowledged since the start */
 
 	byte cleared;
+	byte clock, settled;
 	byte img_events, img_cleared, img_stamp, img_floor;
+	byte img_clock, img_settled;
 	byte generation, dirty, stale;
 	struct {
-		byte used, present, bits, flags, events[2];
+		byte used, present, bits, flags, events[2], clock[2];
 	} map[MAPS];
 	byte need_full;
 
@@ -158,6 +189,7 @@ struct state {
 
 	/* what may still happen */
 	byte crashes, faults, stops, elsewheres, stocks, total;
+	byte forks, images, odds;
 } __attribute__((aligned(PART_SIZE)));
 
 #include "search.h"
@@ -170,9 +202,11 @@ static void names_begin(void);
 
 struct bounds {
 	byte crashes, faults, stops, elsewheres, stocks, total;
+	byte forks, images, odds;
 	byte no_maps;			/* as without room for them */
 	byte vacancies;			/* members more than slots */
 	byte one_grain;			/* per chunk, not two */
+	byte pair;			/* of two members */
 };
 
 enum breakage {
@@ -183,7 +217,9 @@ enum breakage {
 	UNEVEN, NO_STAMP, NO_SEAL, ANY_SEAL, LOOKS_FINISHED,
 	PROMOTE_EARLY, ANY_COUNT, ANY_SUM, NAMELESS_ANY, USURPER, SPARE_WAITED,
 	LATE_FIRST, NO_WITNESS, JOIN_FIRST, LAST_FAULTY, ACK_REFUSED,
-	WRITE_REFUSED, UNSETTLED,
+	WRITE_REFUSED, UNSETTLED, BY_COUNTS, NO_UNION, NO_CLOCK,
+	CLOCK_LATE, CLOCK_ONCE, SETTLE_CLOCK, START_CLOCK, DEMOTED_LATE,
+	OLD_FIRST, REPAIR_NO_BIT, REPAIR_UNMARKED, REPAIR_BEHIND,
 	BREAKAGES
 };
 
@@ -287,7 +323,8 @@ static const struct {
 		{ .faults = 1, .stops = 2, .stocks = 1, .total = 4 } },
 	[USURPER] = { "usurper", "I8",
 		"a spare is in sync because a newer superblock has it in a slot",
-		{ .faults = 1, .crashes = 1, .total = 2 } },
+		/* it is not read first until another crash has made counts equal */
+		{ .faults = 1, .crashes = 2, .total = 3, .one_grain = 1 } },
 	[SPARE_WAITED] = { "spare-waited", "I8",
 		"without maps, the bitmap is enough for who waited for a slot",
 		{ .faults = 2, .total = 2, .no_maps = 1, .vacancies = 1 } },
@@ -315,6 +352,53 @@ static const struct {
 	[UNSETTLED] = { "unsettled", "progress",
 		"what was copied stays in the map",
 		{ .faults = 1, .total = 1 } },
+	[BY_COUNTS] = { "by-counts", "I8",
+		"event counts alone tell whether a member was used alone",
+		{ .faults = 1, .stops = 1, .forks = 1, .total = 3,
+		  .one_grain = 1, .pair = 1 } },
+	[NO_UNION] = { "no-union", "I8",
+		"after a fork, a member gets what our map says, not what its own says",
+		{ .faults = 1, .stops = 1, .forks = 1, .total = 3,
+		  .one_grain = 1, .pair = 1 } },
+	[NO_CLOCK] = { "no-clock", "I8",
+		"a map is good for an earlier image of a member with its count",
+		{ .faults = 1, .images = 1, .total = 2, .one_grain = 1,
+		  .pair = 1 } },
+	[CLOCK_LATE] = { "clock-late", "I8",
+		"the clock is written after bits are cleared",
+		{ .faults = 1, .images = 1, .total = 2, .one_grain = 1,
+		  .pair = 1 } },
+	[CLOCK_ONCE] = { "clock-once", "I8",
+		"bits are cleared before it is written that all have the clock",
+		{ .crashes = 1, .images = 1, .total = 2, .one_grain = 1,
+		  .pair = 1 } },
+	[SETTLE_CLOCK] = { "settle-clock", "I8",
+		"a map shrinks after a flush, and the clock is not written",
+		{ .faults = 2, .images = 1, .total = 3, .one_grain = 1,
+		  .pair = 1 } },
+	[START_CLOCK] = { "start-clock", "I8",
+		"clocks of members in sync are not compared at a start",
+		{ .stops = 1, .images = 1, .total = 2, .one_grain = 1,
+		  .pair = 1 } },
+	[DEMOTED_LATE] = { "demoted-late", "I8",
+		"... and a member's clock is written before superblocks say the result",
+		{ .stops = 1, .crashes = 1, .images = 1, .total = 3,
+		  .one_grain = 1, .pair = 1 } },
+	[OLD_FIRST] = { "old-first", "I8",
+		"while a resync is due, a member with a lower count is read first",
+		{ .stops = 1, .images = 1, .total = 2, .one_grain = 1,
+		  .pair = 1 } },
+	[REPAIR_NO_BIT] = { "repair-no-bit", "I3",
+		"repair rewrites a block whose bit is clear",
+		{ .odds = 1, .total = 1, .one_grain = 1, .pair = 1 } },
+	[REPAIR_UNMARKED] = { "repair-unmarked", "I2",
+		"what repair rewrites is not recent",
+		{ .faults = 1, .odds = 1, .total = 2, .one_grain = 1,
+		  .pair = 1 } },
+	[REPAIR_BEHIND] = { "repair-behind", "I2",
+		"... and is not written to a member that is being recovered",
+		{ .faults = 1, .odds = 1, .total = 2, .one_grain = 1,
+		  .pair = 1 } },
 };
 
 /*
@@ -331,7 +415,8 @@ enum sight {
 	LAST_STAYS, LAST_REFUSES, ACK_WAITS, REMOVAL_WAITS, PASS_CLEARS, PASS_FEEDS,
 	PASS_WRITE, PASS_DUE, PASS_UNRECORDED, PASS_DEGRADED, MAP_SHRINKS,
 	IN_SYNC_MAP, IN_SYNC_BITMAP, RESYNCED, STOCK_RUNS, STOCK_UNSEALS, STOCK_CLEARS,
-	STOCK_TAKES_BACK,
+	STOCK_TAKES_BACK, START_PUT_BACK, START_LATE, RETURN_PUT_BACK, RETURN_ALONE,
+	RETURN_UNITED, RETURN_DISCARDED, FORK_WRITES, REPAIRS,
 	SIGHTS
 };
 
@@ -384,6 +469,14 @@ static const char *const sight_name[SIGHTS] = {
 	[STOCK_UNSEALS] = "stock raid1 breaks the seal, maps are void",
 	[STOCK_CLEARS] = "stock raid1 clears the bit",
 	[STOCK_TAKES_BACK] = "stock raid1 takes a member back by its bitmap",
+	[START_PUT_BACK] = "start: a member was put back to an earlier image",
+	[START_LATE] = "... as its event count tells: it is not read first",
+	[RETURN_PUT_BACK] = "... when it returns",
+	[RETURN_ALONE] = "a member that was used alone is refused",
+	[RETURN_UNITED] = "... is permitted, and gets what both maps say",
+	[RETURN_DISCARDED] = "... is permitted, and gets everything",
+	[FORK_WRITES] = "the other half is written to",
+	[REPAIRS] = "repair rewrites a block",
 };
 
 static uint64_t sights[SIGHTS];
@@ -394,13 +487,16 @@ static void saw(enum sight sight, bool really)
 }
 
 static enum breakage broken;
-static bool no_maps;
+static bool no_maps, clocks, forks;
+static int permitted = -1;	/* the member whose changes may be discarded */
+static byte united;		/* what it says itself that it has, and we lack */
 static int slots, grains = G;
 static bool harm_only;		/* what is read counts, not how it came about */
 
 /* ------------------------------------------------------------------ helpers */
 
 #define for_each(i)		for (int i = 0; i < N; i++)
+#define for_each_image(i)	for (int i = 0; i < N + !!s->image; i++)
 #define for_each_grain(g)	for (int g = 0; g < grains; g++)
 #define for_each_map(m)		for (int m = 0; m < MAPS; m++)
 
@@ -480,10 +576,22 @@ static void cut_off(const struct state *s, struct disk *d)
 	}
 }
 
+/*
+ * Only the event count of a member that was put back tells that, and all members have
+ * the same one soon: it has to last until the resync is over.
+ */
+static bool is_fragile(const struct state *s)
+{
+	for_each(i)
+		if (s->disk[i].hidden && s->disk[i].place == INSYNC && !s->alien)
+			return true;
+	return false;
+}
+
 /* The last member in sync stays (I9). */
 static bool may_fail(const struct state *s, int i)
 {
-	if (!s->faults || !s->total)
+	if (!s->faults || !s->total || is_fragile(s))
 		return false;
 	if (s->disk[i].place == INSYNC)
 		return count(s, INSYNC) > 1 || broken == LAST_FAULTY;
@@ -493,8 +601,9 @@ static bool may_fail(const struct state *s, int i)
 /* It may fail a superblock update all the same, which md core takes for done. */
 static bool may_refuse(const struct state *s, int i)
 {
-	return s->faults && s->total && s->disk[i].place == INSYNC &&
-	       count(s, INSYNC) == 1 && broken != LAST_FAULTY;
+	return s->faults && s->total && !is_fragile(s) &&
+	       s->disk[i].place == INSYNC && count(s, INSYNC) == 1 &&
+	       broken != LAST_FAULTY;
 }
 
 /* r1_error(), for the last member */
@@ -547,6 +656,7 @@ static void end(struct state *s)
 {
 	struct state t = { .wrong = s->wrong };
 	byte newest = 0;
+	bool alien = s->alien;
 
 	for_each(i)
 		if (s->disk[i].place == INSYNC && was_in_sync(&s->disk[i], i))
@@ -563,9 +673,12 @@ static void end(struct state *s)
 			    s->disk[k].roles >> i & 1)
 				said = false;
 		/* and its superblock says so */
-		d->truth = !said && was_in_sync(d, i) && d->events + 1 >= newest;
+		if (!alien)
+			d->truth = !said && was_in_sync(d, i) &&
+				   d->events + 1 >= newest;
 		t.disk[i] = *d;
 	}
+	t.disk[N] = s->disk[N];
 	for_each(i)
 		t.disk[i].place = AWAY;
 	t.crashes = s->crashes;
@@ -574,6 +687,11 @@ static void end(struct state *s)
 	t.elsewheres = s->elsewheres;
 	t.stocks = s->stocks;
 	t.total = s->total;
+	t.forks = s->forks;
+	t.images = s->images;
+	t.odds = s->odds;
+	t.image = s->image;
+	t.odd = s->odd;
 	*s = t;
 }
 
@@ -598,7 +716,7 @@ static void put_super(struct state *s, int i)
 					s->map[i].used == BITMAP))
 		d->behind = 2;
 	d->clean = s->idle && !s->unclean;
-	d->foreign = 0;
+	d->foreign = s->alien ? FORK : 0;
 	d->blank = 0;
 }
 
@@ -634,6 +752,7 @@ static void put(struct state *s, int i, enum stage what)
 			e->used = s->map[m].used;
 			e->flags = s->map[m].flags;
 			memcpy(e->events, s->map[m].events, 2);
+			memcpy(e->clock, s->map[m].clock, 2);
 		}
 		break;
 	case PAGE:
@@ -642,6 +761,8 @@ static void put(struct state *s, int i, enum stage what)
 		d->cleared = s->img_cleared;
 		d->stamp = s->img_stamp;
 		d->floor = s->img_floor;
+		d->clock = s->img_clock;
+		d->settled = s->img_settled;
 		d->bit = s->set;
 		d->lazy = 0;
 		break;
@@ -687,7 +808,8 @@ static void stage(struct state *s, enum stage what)
 
 	for_each(i)
 		to |= is_target(s, i, what) << i;
-	if (victim < 0 && s->crashes && s->total && what != FLUSH)
+	if (victim < 0 && s->crashes && s->total && what != FLUSH &&
+	    !is_fragile(s))
 		crash_within(s, to, what);
 	if (victim >= 0 && stage_nr == victim_at && may_fail(s, victim)) {
 		saw(FAULT_FLUSH + what, true);
@@ -720,6 +842,10 @@ static void write_page(struct state *s)
 		s->img_floor = s->cleared;
 		s->img_stamp = s->generation;
 	}
+	if (s->mode == OURS) {
+		s->img_clock = s->clock;
+		s->img_settled = s->settled;
+	}
 	stage(s, PAGE);
 }
 
@@ -747,6 +873,50 @@ static void write_metadata(struct state *s)
 {
 	if (!has_maps(s) || !commit_maps(s))
 		write_page(s);
+}
+
+static void maps_refresh(struct state *s);
+
+/* The clock is about to be written to all, or it was. */
+static void clock_told(struct state *s, bool written)
+{
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (!clocks || !usable(s, i) || s->mode != OURS)
+			continue;
+		if (written)
+			d->told[1] = d->told[0];
+		else
+			d->told[0] = s->clock;
+	}
+}
+
+/* The bitmap's superblock, and before it what maps say of who gets it. */
+static void write_clock(struct state *s)
+{
+	clock_told(s, false);
+	maps_refresh(s);
+	write_metadata(s);
+	clock_told(s, true);
+}
+
+/*
+ * What was flushed is about to be left out of bits or maps: false if a member
+ * has failed since there were @faulty ones.
+ */
+static bool clock_settle(struct state *s, int faulty)
+{
+	if (!clocks || s->mode != OURS)
+		return true;
+	s->clock++;
+	write_clock(s);
+	if (count(s, FAULTY) != faulty)
+		return false;
+	s->settled = s->clock;
+	if (broken != CLOCK_ONCE)
+		write_clock(s);
+	return true;
 }
 
 /* --------------------------------------------------------------------- maps */
@@ -816,6 +986,8 @@ static void map_known_as(struct state *s, int i)
 {
 	s->map[i].events[0] = s->disk[i].hist[1];
 	s->map[i].events[1] = s->disk[i].hist[0];
+	s->map[i].clock[0] = s->disk[i].told[1];
+	s->map[i].clock[1] = s->disk[i].told[0];
 }
 
 static void maps_refresh(struct state *s)
@@ -853,38 +1025,73 @@ static bool knew_others(const struct state *s, int i)
 	return false;
 }
 
+/* It was in sync with none of those that are now: it may have been used alone. */
+static bool is_alone(const struct state *s, int i)
+{
+	return was_in_sync(&s->disk[i], i) && !knew_others(s, i) &&
+	       broken != BY_COUNTS;
+}
+
 enum verdict { BY_MAP, IN_FULL, REFUSED };
 
-/* map_judge(), by the superblock on the member */
-static enum verdict judge(const struct state *s, int i, int *from)
+/* Was the superblock written by others than those that run now? */
+static bool other_line(const struct state *s, const struct disk *d)
+{
+	return d->foreign && !(s->alien && d->foreign == FORK);
+}
+
+/* What a member's own clock makes of a map that is good by its event count */
+static enum verdict judge_clock(const byte *range, const struct disk *d, int i)
+{
+	if (!clocks || broken == NO_CLOCK ||
+	    (d->clock >= range[0] && d->clock <= range[1]))
+		return BY_MAP;
+	return d->clock > range[1] && was_in_sync(d, i) ? REFUSED : IN_FULL;
+}
+
+static bool is_exact(const struct state *s, int i)
 {
 	const byte *known = s->map[i].events;
 	const struct disk *d = &s->disk[i];
 
+	if (broken == ANY_COUNT)
+		return true;
+	return (!other_line(s, d) || broken == ANY_SUM) &&
+	       (d->events == known[0] || d->events == known[1]);
+}
+
+/* map_judge(), by the superblock on the member */
+static enum verdict judge(const struct state *s, int i, int *from)
+{
+	const struct disk *d = &s->disk[i];
+	enum verdict verdict;
+
 	*from = -1;
 	if (d->blank)
 		return IN_FULL;
-	if (s->map[i].used) {
-		*from = i;
-		if ((!d->foreign || broken == ANY_SUM) &&
-		    (d->events == known[0] || d->events == known[1]))
-			return BY_MAP;
-		if (broken == ANY_COUNT)
-			return BY_MAP;
-		*from = -1;
-		return was_in_sync(d, i) && d->events >= known[0] ?
-		       REFUSED : IN_FULL;
+	if (s->map[i].used && is_exact(s, i)) {
+		verdict = judge_clock(s->map[i].clock, d, i);
+		if (verdict == BY_MAP)
+			*from = i;
+		return verdict;
 	}
 	if (!was_in_sync(d, i))
 		return IN_FULL;
-	for (int m = N; m < MAPS; m++)
-		if (s->map[m].used && knew_others(s, i) &&
-		    (d->events >= s->map[m].events[0] ||
-		     broken == NAMELESS_ANY) &&
-		    d->events <= s->map[m].events[1]) {
+	if (is_alone(s, i))
+		return REFUSED;
+	if (s->map[i].used)
+		return d->events >= s->map[i].events[0] ? REFUSED : IN_FULL;
+	for (int m = N; m < MAPS; m++) {
+		if (!s->map[m].used || !knew_others(s, i) ||
+		    (d->events < s->map[m].events[0] &&
+		     broken != NAMELESS_ANY) ||
+		    d->events > s->map[m].events[1])
+			continue;
+		verdict = judge_clock(s->map[m].clock, d, i);
+		if (verdict == BY_MAP)
 			*from = m;
-			return BY_MAP;
-		}
+		return verdict;
+	}
 	return d->events > s->events ? REFUSED : IN_FULL;
 }
 
@@ -896,6 +1103,7 @@ static void map_assign(struct state *s, int i, int from, byte events)
 	if (from == i && s->map[i].used)
 		return;
 	map_new(s, i, bits, events, events);
+	s->map[i].clock[0] = s->map[i].clock[1] = s->disk[i].clock;
 }
 
 /* For whoever comes to a slot whose member nobody saw leave. */
@@ -907,6 +1115,10 @@ static void map_new_nameless(struct state *s)
 			       s->map[N + 1].events[1] < s->map[N].events[1]))
 		m = N + 1;
 	map_new(s, m, s->recent, s->cleared, s->events + 1);
+	if (!clocks)
+		return;
+	s->map[m].clock[0] = s->settled;
+	s->map[m].clock[1] = s->clock - 1;
 }
 
 static bool maps_recorded(const struct state *s)
@@ -933,6 +1145,79 @@ static void saw_verdict(enum verdict verdict, int from)
 	saw(RETURN_REFUSED, verdict == REFUSED);
 }
 
+/* Do our entry @o for a member and its own entry @t begin when they parted? */
+static bool parted(const struct state *s, int o, const struct entry *t, bool named)
+{
+	const byte *range = s->map[o].events, *clock = s->map[o].clock;
+	byte low = min(range[0], range[1]), high = max(range[0], range[1]);
+	byte first = named ? min(t->events[0], t->events[1]) : t->events[1] - 1;
+	byte last = named ? max(t->events[0], t->events[1]) : first;
+
+	return first >= low && last <= high && t->clock[0] <= clock[1] &&
+	       clock[0] <= t->clock[1];
+}
+
+/*
+ * What its own table and bitmap say of what it has that we lack. @o is what we
+ * know of it.
+ */
+static bool may_unite(const struct state *s, int i, int o, byte *bits)
+{
+	const struct disk *d = &s->disk[i];
+	int h = d->stamp % 2;
+
+	*bits = own_bit(d, d->events) ? ALL : 0;
+	if (!s->map[o].used || d->cleared != AHEAD || d->bevents < d->events ||
+	    d->head[h].generation != d->stamp)
+		return false;
+	for_each_map(m) {
+		const struct entry *t = &d->head[h].entry[m];
+
+		if (!t->used || (m < N && s->disk[m].place != INSYNC) ||
+		    !parted(s, o, t, m < N))
+			continue;
+		*bits |= m >= N && memcmp(d->owner[m - N], t->events, 2) ?
+			 ALL : d->block[m];
+		return true;
+	}
+	return false;
+}
+
+/* It was used alone, and the administrator says that this does not matter. */
+static enum verdict permit(struct state *s, int i, int *from)
+{
+	s->disk[i].alone = 0;
+	*from = -1;
+	for_each_map(m) {
+		if ((m < N && m != i) || !may_unite(s, i, m, &united))
+			continue;
+		saw(RETURN_UNITED, true);
+		*from = m;
+		if (broken == NO_UNION)
+			united = 0;
+		return BY_MAP;
+	}
+	saw(RETURN_DISCARDED, true);
+	return IN_FULL;
+}
+
+/* judge(), for a member that is about to be written to */
+static enum verdict judge_arrival(struct state *s, int i, int *from)
+{
+	enum verdict verdict = judge(s, i, from);
+
+	saw(RETURN_ALONE, verdict == REFUSED && s->disk[i].alone);
+	united = 0;
+	if (verdict == REFUSED && permitted == i)
+		return permit(s, i, from);
+	saw_verdict(verdict, *from);
+	saw(RETURN_PUT_BACK, s->map[i].used && !other_line(s, &s->disk[i]) &&
+	    clocks && s->disk[i].clock < s->map[i].clock[0]);
+	if (verdict != REFUSED && s->disk[i].alone)
+		s->wrong = 8;
+	return verdict;
+}
+
 /* maps_arrivals(), of one spare */
 static void look_at(struct state *s, int i)
 {
@@ -941,14 +1226,15 @@ static void look_at(struct state *s, int i)
 	int from;
 
 	if (d->left == UNJUDGED) {
-		verdict = judge(s, i, &from);
-		saw_verdict(verdict, from);
+		verdict = judge_arrival(s, i, &from);
 		if (verdict == REFUSED) {
 			d->place = AWAY;
 			return;
 		}
 		if (from >= N)
 			map_assign(s, i, from, s->events);
+		if (from >= 0)
+			map_mark(s, i, united);
 		if (from >= N || (from >= 0 && s->map[from].flags & WITNESS))
 			map_mark_own(s, i);
 		d->left = verdict == BY_MAP ? KNOWN : UNKNOWN;
@@ -964,6 +1250,36 @@ static void look_at(struct state *s, int i)
 	s->dirty = 1;
 }
 
+/* Members in slots get superblocks with the next count. */
+static void events_next(struct state *s)
+{
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (usable(s, i) && d->hist[0] != s->events) {
+			d->hist[1] = d->hist[0];
+			d->hist[0] = s->events;
+		}
+	}
+}
+
+static void events_confirm(struct state *s)
+{
+	for_each(i)
+		if (usable(s, i))
+			s->disk[i].hist[1] = s->disk[i].hist[0];
+}
+
+/* md_update_sb(), while the bitmap is not in use yet */
+static void write_supers(struct state *s)
+{
+	s->events++;
+	events_next(s);
+	stage(s, SUPER);
+	if (!s->sb_failed && !s->devs)
+		events_confirm(s);
+}
+
 /* md_update_sb() with intent_update_super() */
 static void update(struct state *s, bool force)
 {
@@ -977,14 +1293,7 @@ static void update(struct state *s, bool force)
 		s->events++;
 		s->can_decrease = nospares && broken == ROLL_BACK;
 	}
-	for_each(i) {
-		struct disk *d = &s->disk[i];
-
-		if (usable(s, i) && d->hist[0] != s->events) {
-			d->hist[1] = d->hist[0];
-			d->hist[0] = s->events;
-		}
-	}
+	events_next(s);
 	for_each(i)
 		if (has_maps(s) && s->disk[i].place == SPARE)
 			look_at(s, i);
@@ -1000,9 +1309,7 @@ static void update(struct state *s, bool force)
 		s->unrecorded = 0;
 		s->apart -= !!s->apart;
 	}
-	for_each(i)
-		if (usable(s, i))
-			s->disk[i].hist[1] = s->disk[i].hist[0];
+	events_confirm(s);
 }
 
 /* ---------------------------------------------------------------- operations */
@@ -1041,17 +1348,45 @@ static void op_remove(struct state *s, int i)
 		update(s, true);
 }
 
+/* Without maps: its own clock says that it lacks what bits were cleared of. */
+static bool put_back(const struct state *s, int i)
+{
+	byte clock = s->disk[i].clock;
+
+	return clocks && s->mode == OURS && broken != NO_CLOCK &&
+	       (clock < s->settled || clock > s->clock);
+}
+
+/* Without maps: may it return by the bitmap alone? */
+static bool knows_by_bitmap(const struct state *s, int i)
+{
+	const struct disk *d = &s->disk[i];
+
+	return d->behind != 1 && !d->blank && !d->foreign && permitted != i &&
+	       d->roles >> i & 1 && d->events >= s->cleared && !put_back(s, i);
+}
+
+/* maps_admit(), without maps */
+static bool refuses_alone(const struct state *s, int i)
+{
+	return s->mode == OURS && no_maps && is_alone(s, i);
+}
+
 /* It is added, and looked at before its superblock is overwritten. */
 static void op_add(struct state *s, int i)
 {
 	struct disk *d = &s->disk[i];
 
+	if (refuses_alone(s, i) && permitted != i)
+		return;
 	d->place = SPARE;
 	d->left = UNJUDGED;
-	if (!has_maps(s))
-		d->left = d->behind != 1 && !d->blank && !d->foreign &&
-			  d->roles >> i & 1 && d->events >= s->cleared ?
-			  KNOWN : UNKNOWN;
+	if (!has_maps(s)) {
+		if (s->mode == OURS && d->alone && permitted != i)
+			s->wrong = 8;
+		d->left = knows_by_bitmap(s, i) ? KNOWN : UNKNOWN;
+		d->alone = 0;
+	}
 	update(s, true);
 }
 
@@ -1064,15 +1399,16 @@ static void op_join(struct state *s, int i)
 	if (has_maps(s)) {
 		enum verdict verdict = BY_MAP;
 
-		if (d->left == UNJUDGED) {
-			verdict = judge(s, i, &from);
-			saw_verdict(verdict, from);
-		}
+		if (d->left == UNJUDGED)
+			verdict = judge_arrival(s, i, &from);
 		if (verdict == REFUSED) {
 			d->place = AWAY;
 			return;
 		}
 		map_assign(s, i, d->left == UNKNOWN ? -1 : from, d->events);
+		if (from >= 0)
+			map_mark(s, i, united);
+		united = 0;
 		if (d->left == UNJUDGED &&
 		    (from >= N || (from >= 0 && s->map[i].flags & WITNESS)))
 			map_mark_own(s, i);
@@ -1097,11 +1433,22 @@ static void op_join(struct state *s, int i)
 	d->left = 0;
 	d->hist[0] = d->events;
 	d->hist[1] = has_maps(s) ? s->map[i].events[1] : d->events;
+	d->told[0] = d->told[1] = d->clock;
 	s->map[i].present = 1;
-	maps_refresh(s);
 	s->stale = has_maps(s) ? (1 << MAPS) - 1 : 0;
-	write_metadata(s);
+	write_clock(s);
 	s->devs = 1;
+}
+
+/* The same, with the administrator's permission */
+static void op_permit(struct state *s, int arg)
+{
+	permitted = arg / 2;
+	if (arg % 2)
+		op_add(s, arg / 2);
+	else
+		op_join(s, arg / 2);
+	permitted = -1;
 }
 
 static bool is_copied(const struct state *s, int i, int g)
@@ -1112,9 +1459,13 @@ static bool is_copied(const struct state *s, int i, int g)
 /* maps_settle(): what was copied is not lacking any more. */
 static void op_settle(struct state *s, int unused)
 {
+	int faulty = count(s, FAULTY);
+
 	(void)unused;
 	if (broken != NO_SETTLE_FLUSH)
 		stage(s, FLUSH);
+	if (broken != SETTLE_CLOCK && !clock_settle(s, faulty))
+		return;
 	for_each(i)
 		for_each_grain(g) {
 			if (s->disk[i].place != BEHIND ||
@@ -1141,7 +1492,8 @@ static void op_promote(struct state *s, int first)
 			continue;
 		s->disk[i].place = INSYNC;
 		/* what it has is the array's, whoever wrote its superblock */
-		s->disk[i].foreign = 0;
+		s->disk[i].foreign = s->alien ? FORK : 0;
+		s->disk[i].late = s->unclean && s->need && broken != LATE_FIRST;
 		saw(has_maps(s) ? IN_SYNC_MAP : IN_SYNC_BITMAP, true);
 		if (!has_maps(s))
 			memset(&s->map[i], 0, sizeof(s->map[i]));
@@ -1166,6 +1518,37 @@ static void op_equal(struct state *s, int unused)
 	s->unclean = 0;
 	s->known = ALL;
 	update(s, true);
+}
+
+/*
+ * Repair: all members get what @first has, those that are being recovered as well. It
+ * is recorded like a write, but acknowledges nothing.
+ */
+static void op_repair(struct state *s, int arg)
+{
+	int first = arg / G, g = arg % G;
+	byte value = s->disk[first].val[g];
+
+	if (broken != REPAIR_NO_BIT)
+		s->set = 1;
+	if (broken != REPAIR_UNMARKED)
+		s->recent |= has_maps(s) << g;
+	if (s->set && !s->safe)
+		stage(s, PAGE);
+	s->safe = s->set;
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (!usable(s, i) ||
+		    (d->place == BEHIND && broken == REPAIR_BEHIND))
+			continue;
+		saw(REPAIRS, d->val[g] != value);
+		d->val[g] = value;
+		d->may[g] |= 1 << value;
+	}
+	s->cur[g] = value;
+	s->odd &= ~(1 << g);
+	s->fresh |= 1 << g;
 }
 
 static void maps_prepare(struct state *s)
@@ -1214,7 +1597,7 @@ static void op_tick(struct state *s, int unused)
 		}
 	if (has_maps(s) && !(idle && broken == FEED_LATE))
 		commit_maps(s);
-	if (!idle)
+	if (!idle || (broken != CLOCK_LATE && !clock_settle(s, faulty)))
 		return;
 	if (s->cleared < s->events && broken != NO_STAMP) {
 		s->cleared = s->events;
@@ -1230,6 +1613,8 @@ static void op_tick(struct state *s, int unused)
 		if (usable(s, i))
 			d->lazy = d->bit;
 	}
+	if (broken == CLOCK_LATE)
+		clock_settle(s, faulty);
 }
 
 /* ------------------------------------------------------------------ assembly */
@@ -1296,6 +1681,7 @@ static void table_read(struct state *s, int head)
 		s->map[m].used = 1;
 		s->map[m].flags = entry[m].flags;
 		memcpy(s->map[m].events, entry[m].events, 2);
+		memcpy(s->map[m].clock, entry[m].clock, 2);
 		if (broken != UNEVEN && table_differs(s, m)) {
 			saw(START_UNEVEN, true);
 			s->stale |= 1 << m;
@@ -1352,6 +1738,8 @@ static void read_bitmap(struct state *s, int lead, int head)
 	s->img_events = newest->bevents;
 	s->img_floor = newest->floor;
 	s->img_stamp = newest->stamp;
+	s->img_clock = newest->clock;
+	s->img_settled = newest->settled;
 	if (has_maps(s) && newest->stamp && !stale &&
 	    (newest->cleared == AHEAD || broken == ANY_SEAL ||
 	     broken == NO_SEAL)) {
@@ -1389,12 +1777,15 @@ static void maps_load(struct state *s)
 			map_to_intents(s, i);
 		if (d->place != BEHIND)
 			continue;
-		known_by_map = s->map[i].used && (d->events == known[0] ||
-						  d->events == known[1]) &&
+		known_by_map = s->map[i].used && !d->left &&
+			       judge_clock(s->map[i].clock, d, i) == BY_MAP &&
+			       (d->events == known[0] ||
+				d->events == known[1]) &&
 			       (d->bevents >= s->events || broken == NO_WITNESS);
 		saw(known_by_map ? START_BY_MAP : START_IN_FULL, true);
 		map_assign(s, i, known_by_map ? i : -1, d->events);
 		map_mark(s, i, s->recent);
+		d->left = 0;
 		s->map[i].flags = 0;
 		s->map[i].present = 1;
 		maps_refresh(s);
@@ -1414,11 +1805,52 @@ static void maps_load(struct state *s)
 	map_new_nameless(s);
 }
 
+/*
+ * A member in sync that has missed a clock that had reached all was put back to an
+ * earlier image while the array was stopped.
+ */
+static bool clocks_compare(struct state *s, int lead)
+{
+	bool older = false;
+
+	s->settled = s->disk[lead].settled;
+	s->clock = s->disk[lead].clock + 2;
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (!usable(s, i))
+			continue;
+		d->told[0] = d->told[1] = d->clock;
+		if (d->place != INSYNC || d->clock >= s->settled ||
+		    broken == START_CLOCK)
+			continue;
+		saw(START_PUT_BACK, true);
+		d->place = BEHIND;
+		d->left = UNKNOWN;
+		older = true;
+	}
+	return older;
+}
+
+/* r1_late(): if they differ, a member that has missed the last event may be older. */
+static void late_ones(struct state *s)
+{
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		d->late = s->mode == OURS && d->place == INSYNC &&
+			  d->events < s->events && broken != OLD_FIRST;
+		saw(START_LATE, d->late && d->hidden && s->need);
+	}
+}
+
 /* r1_run() and intent_load(): members have their places, caches are settled. */
 static void op_load(struct state *s, int arg)
 {
-	bool clean = !s->unclean;
+	bool clean = !s->unclean, older = false;
 
+	if (clocks && s->mode == OURS)
+		older = clocks_compare(s, arg % N);
 	if (count(s, INSYNC) == 1)
 		s->unclean = 0;
 	read_bitmap(s, arg % N, arg / N);
@@ -1431,8 +1863,12 @@ static void op_load(struct state *s, int arg)
 	s->need |= s->set && s->unclean;
 	s->unsaid = s->devs = s->unclean && clean && broken != UNSAID;
 	saw(START_RESYNC, s->need && s->mode == OURS);
+	late_ones(s);
 	saw(STOCK_RUNS, s->mode == STOCK);
-	write_metadata(s);
+	/* its stamp is all that tells, and is about to be overwritten */
+	if (older && broken != DEMOTED_LATE)
+		write_supers(s);
+	write_clock(s);
 	s->known = s->need && s->unclean ? 0 : ALL;
 	for_each(i)
 		if (s->disk[i].place == INSYNC)
@@ -1455,9 +1891,12 @@ static struct state first_state(struct bounds b)
 		.crashes = b.crashes, .faults = b.faults, .stops = b.stops,
 		.elsewheres = b.elsewheres, .stocks = b.stocks,
 		.total = b.total,
+		.forks = b.forks, .images = b.images, .odds = b.odds,
 	};
 
 	no_maps = b.no_maps;
+	forks = b.forks;
+	clocks = b.forks || b.images;
 	grains = b.one_grain ? 1 : G;
 	slots = N - b.vacancies;
 	for_each(i) {
@@ -1466,6 +1905,7 @@ static struct state first_state(struct bounds b)
 		memset(d->val, 1, grains);
 		memset(d->may, 1 << 1, grains);
 		d->events = d->bevents = d->cleared = 2;
+		d->clock = clocks ? 2 : 0;
 		d->roles = (1 << slots) - 1;
 		d->clean = 1;
 		d->truth = 1;
@@ -1497,12 +1937,12 @@ static struct search run(struct bounds b)
 
 static const char *text_of(struct bounds b)
 {
-	static char text[160];
+	static char text[200];
 
 	snprintf(text, sizeof(text),
-		 "%d grain%s, %d crashes, %d faults, %d stops, %d changes elsewhere, %d of stock, %d in all%s%s",
+		 "%d grain%s, %d crashes, %d faults, %d stops, %d changes elsewhere, %d of stock, %d forks, %d images, %d odd, %d in all%s%s",
 		 b.one_grain ? 1 : G, b.one_grain ? "" : "s", b.crashes, b.faults,
-		 b.stops, b.elsewheres, b.stocks, b.total,
+		 b.stops, b.elsewheres, b.stocks, b.forks, b.images, b.odds, b.total,
 		 b.vacancies ? ", a slot less" : "",
 		 b.no_maps ? ", without maps" : "");
 	return text;
@@ -1564,9 +2004,9 @@ static void breakage_line(enum breakage b)
 }
 
 /* What has to happen did. */
-static void sight_lines(void)
+static void sight_lines(int from, int to)
 {
-	for (int k = 0; k < SIGHTS; k++) {
+	for (int k = from; k < to; k++) {
 		printf("%12llu  %s\n", (unsigned long long)sights[k],
 		       sight_name[k]);
 		count_result(sights[k]);
@@ -1582,8 +2022,27 @@ static const struct {
 	{ 1, { .crashes = 1, .faults = 2, .total = 3 } },
 	{ 1, { .crashes = 2, .faults = 3, .stops = 2, .elsewheres = 1,
 	       .total = 4, .one_grain = 1, .no_maps = 1 } },
+	/* a fork, a member that was put back, a repair */
+	{ 1, { .faults = 1, .stops = 1, .total = 3, .forks = 1,
+	       .one_grain = 1 } },
+	{ 1, { .crashes = 1, .faults = 1, .stops = 1, .total = 3, .forks = 1,
+	       .one_grain = 1, .no_maps = 1 } },
+	{ 1, { .crashes = 1, .stops = 1, .total = 3, .images = 1,
+	       .one_grain = 1 } },
+	{ 1, { .faults = 1, .total = 2, .images = 1, .one_grain = 1 } },
+	{ 1, { .crashes = 1, .faults = 1, .stops = 1, .total = 3, .images = 1,
+	       .one_grain = 1, .no_maps = 1 } },
+	{ 1, { .crashes = 1, .faults = 1, .stops = 1, .stocks = 1, .total = 3,
+	       .odds = 1, .one_grain = 1 } },
+	{ 2, { .faults = 1, .stocks = 1, .total = 3, .images = 1,
+	       .one_grain = 1 } },
+	{ 2, { .crashes = 1, .faults = 1, .total = 2, .odds = 1 } },
 	{ 2, { .crashes = 2, .faults = 3, .stops = 2, .elsewheres = 1,
 	       .total = 4, .one_grain = 1 } },
+	{ 3, { .crashes = 1, .faults = 1, .total = 3, .forks = 1,
+	       .one_grain = 1 } },
+	{ 3, { .crashes = 1, .faults = 1, .total = 3, .images = 1,
+	       .one_grain = 1 } },
 	{ 3, { .crashes = 3, .faults = 3, .stops = 2, .elsewheres = 1,
 	       .total = 5, .one_grain = 1 } },
 #else
@@ -1598,6 +2057,12 @@ static const struct {
 	{ 1, { .faults = 1, .stops = 1, .stocks = 1, .total = 3 } },
 	{ 1, { .crashes = 1, .faults = 1, .stocks = 1, .total = 3,
 	       .one_grain = 1 } },
+	{ 1, { .crashes = 1, .faults = 1, .stops = 1, .total = 2, .odds = 1,
+	       .one_grain = 1 } },
+	{ 1, { .crashes = 1, .faults = 1, .stops = 1, .total = 2, .images = 1,
+	       .one_grain = 1 } },
+	{ 2, { .crashes = 1, .faults = 1, .stops = 1, .total = 2, .forks = 1,
+	       .one_grain = 1 } },
 	{ 2, { .crashes = 2, .faults = 2, .stops = 2, .elsewheres = 1,
 	       .stocks = 2, .total = 2 } },
 	{ 2, { .crashes = 1, .faults = 2, .total = 3, .one_grain = 1 } },
@@ -1607,6 +2072,8 @@ static const struct {
 	{ 2, { .crashes = 4, .faults = 4, .stops = 3, .elsewheres = 1,
 	       .stocks = 2, .total = 4, .one_grain = 1, .vacancies = 1,
 	       .no_maps = 1 } },
+	{ 3, { .crashes = 1, .faults = 1, .stops = 1, .stocks = 1, .total = 2,
+	       .forks = 1, .images = 1, .odds = 1, .one_grain = 1 } },
 	{ 3, { .crashes = 3, .faults = 3, .stops = 3, .elsewheres = 1,
 	       .stocks = 2, .total = 3, .one_grain = 1 } },
 	{ 4, { .crashes = 3, .faults = 3, .stops = 3, .elsewheres = 1,
@@ -1624,15 +2091,14 @@ static int all(int level)
 	for (size_t k = 0; k < sizeof(runs) / sizeof(runs[0]); k++)
 		if (runs[k].level <= level)
 			sound_line(runs[k].bounds);
-	if (N == 2)
-		goto out;
 	printf("\nSteps in which this happened:\n");
-	sight_lines();
+	sight_lines(N == 2 ? START_PUT_BACK : 0,
+		    N == 2 ? SIGHTS : START_PUT_BACK);
 	printf("\nOne thing is broken: a rule is violated, after so many steps (depth):\n%s",
 	       columns);
 	for (enum breakage b = 1; b < BREAKAGES; b++)
-		breakage_line(b);
-out:
+		if (breakages[b].bounds.pair == (N == 2))
+			breakage_line(b);
 	printf("\n%d passed, %d failed\n", passed, failed);
 	return failed != 0;
 }
@@ -1659,7 +2125,7 @@ static void usage(void)
 		"       protocol sound [BOUND=N...]	check it once\n"
 		"       protocol NAME [harm] [BOUND=N...]	how a breakage is found;\n"
 		"					harm: by what is read\n"
-		"bounds: crashes faults stops elsewheres stocks total no_maps vacancies one_grain\n"
+		"bounds: crashes faults stops elsewheres stocks forks images odds total no_maps vacancies one_grain\n"
 		"breakages:");
 	for (enum breakage b = 1; b < BREAKAGES; b++)
 		fprintf(stderr, " %s", breakages[b].name);
@@ -1671,11 +2137,12 @@ static bool bound(struct bounds *b, const char *arg)
 {
 	static const char *const name[] = {
 		"crashes", "faults", "stops", "elsewheres", "stocks", "total",
-		"no_maps", "vacancies", "one_grain",
+		"no_maps", "vacancies", "one_grain", "forks", "images", "odds",
 	};
 	byte *const to[] = {
 		&b->crashes, &b->faults, &b->stops, &b->elsewheres, &b->stocks,
 		&b->total, &b->no_maps, &b->vacancies, &b->one_grain,
+		&b->forks, &b->images, &b->odds,
 	};
 
 	for (size_t k = 0; k < sizeof(to) / sizeof(to[0]); k++) {

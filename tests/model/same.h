@@ -8,7 +8,7 @@
 /* ----------------------------------------------------- numbers, by their order */
 
 struct numbers {
-	byte *at[20 * N * MAPS];
+	byte *at[24 * (N + 1) * MAPS];
 	int n;
 };
 
@@ -20,9 +20,9 @@ static void number(struct numbers *l, byte *at, int n)
 			l->at[l->n++] = at;
 }
 
-static void shorten(struct numbers *l, bool parity)
+static void shorten(struct numbers *l, byte gap, bool parity)
 {
-	byte to[64] = { 0 }, last = 0, now = 0, gap = GAP, v;
+	byte to[64] = { 0 }, last = 0, now = 0, v;
 	uint64_t present = 0;
 
 	for (int k = 0; k < l->n; k++)
@@ -46,7 +46,7 @@ static void shorten_events(struct state *s)
 {
 	struct numbers l = { .n = 0 };
 
-	for_each(i) {
+	for_each_image(i) {
 		struct disk *d = &s->disk[i];
 
 		number(&l, d->hist, 2);
@@ -68,7 +68,32 @@ static void shorten_events(struct state *s)
 	number(&l, &s->img_floor, 1);
 	for_each_map(m)
 		number(&l, s->map[m].events, 2);
-	shorten(&l, false);
+	shorten(&l, GAP, false);
+}
+
+/* Only which is the older one, and the next one, makes a difference. */
+static void shorten_clocks(struct state *s)
+{
+	struct numbers l = { .n = 0 };
+
+	for_each_image(i) {
+		struct disk *d = &s->disk[i];
+
+		number(&l, &d->clock, 1);
+		number(&l, &d->settled, 1);
+		number(&l, d->told, 2);
+		for_each_map(m) {
+			number(&l, d->head[0].entry[m].clock, 2);
+			number(&l, d->head[1].entry[m].clock, 2);
+		}
+	}
+	number(&l, &s->clock, 1);
+	number(&l, &s->settled, 1);
+	number(&l, &s->img_clock, 1);
+	number(&l, &s->img_settled, 1);
+	for_each_map(m)
+		number(&l, s->map[m].clock, 2);
+	shorten(&l, 2, false);
 }
 
 /* Which of the two places is the next header's makes no difference. */
@@ -77,21 +102,21 @@ static void shorten_generations(struct state *s)
 	struct numbers l = { .n = 0 };
 	byte last = 0;
 
-	for_each(i) {
+	for_each_image(i) {
 		number(&l, &s->disk[i].stamp, 1);
 		number(&l, &s->disk[i].head[0].generation, 1);
 		number(&l, &s->disk[i].head[1].generation, 1);
 	}
 	number(&l, &s->generation, 1);
 	number(&l, &s->img_stamp, 1);
-	shorten(&l, true);
+	shorten(&l, GAP, true);
 	for (int k = 0; k < l.n; k++)
 		last = max(last, *l.at[k]);
 	if (last % 2 == 0)
 		return;
 	for (int k = 0; k < l.n; k++)
 		++*l.at[k];
-	for_each(i) {
+	for_each_image(i) {
 		struct disk *d = &s->disk[i], old = *d;
 
 		memcpy(&d->head[0], &old.head[1], sizeof(d->head[0]));
@@ -103,14 +128,14 @@ static void shorten_values(struct state *s, int g)
 {
 	byte live = 1 << s->cur[g] | 1 << s->value[g], to[8] = { 0 }, n = 0;
 
-	for_each(i)
+	for_each_image(i)
 		live |= s->disk[i].may[g];
 	for (int v = 1; v < 8; v++)
 		if (live >> v & 1)
 			to[v] = ++n;
 	if (n == highest(live | 1))
 		return;
-	for_each(i) {
+	for_each_image(i) {
 		struct disk *d = &s->disk[i];
 		byte may = 0;
 
@@ -132,7 +157,7 @@ static void round_up(const struct state *s, byte *events)
 
 	if (!*events || *events == AHEAD)
 		return;
-	for_each(i)
+	for_each_image(i)
 		if (s->disk[i].events >= *events)
 			next = min(next, s->disk[i].events);
 	if (next != AHEAD && next > *events)
@@ -146,7 +171,7 @@ static bool header_is_old(const struct state *s, byte generation)
 
 	if (generation == newest)
 		return false;
-	for_each(i) {
+	for_each_image(i) {
 		newest = max(newest, s->disk[i].stamp);
 		if (generation == s->disk[i].stamp)
 			return false;
@@ -166,6 +191,9 @@ static void forget_contents(struct state *s, int i, int g)
 	bool in_map = has_maps(s) && d->place == BEHIND &&
 		      s->map[i].bits >> g & 1 && d->val[g] != s->cur[g];
 
+	/* as good as what the others have */
+	if (s->odd >> g & 1)
+		return;
 	for_each(j)
 		if (s->disk[j].place == INSYNC || s->disk[j].truth) {
 			live |= s->disk[j].may[g];
@@ -184,7 +212,9 @@ static bool is_out(const struct state *s, int i)
 	const struct disk *d = &s->disk[i];
 	byte margin = broken == ROLL_BACK;
 
-	if (d->place == INSYNC || d->truth)
+	if (d->place == INSYNC || d->truth || i == N)
+		return false;
+	if ((s->forks || d->foreign == FORK) && was_in_sync(d, i))
 		return false;
 	if (d->place == BEHIND)
 		return d->behind;
@@ -203,7 +233,7 @@ static bool is_out(const struct state *s, int i)
 /* A nameless map in whose range nobody is, nor ever will be */
 static bool is_for_nobody(const struct state *s, const byte *events)
 {
-	for_each(i) {
+	for_each_image(i) {
 		const struct disk *d = &s->disk[i];
 
 		if (!d->blank && !d->foreign && !d->behind &&
@@ -220,7 +250,7 @@ static void forget_nameless(struct state *s, int m)
 		s->map[m].bits = 0;
 		s->stale &= ~(1 << m);
 	}
-	for_each(i) {
+	for_each_image(i) {
 		struct disk *d = &s->disk[i];
 
 		for (int h = 0; h < 2; h++)
@@ -253,8 +283,10 @@ static void forget_member(struct state *s, int i)
 		memset(d->block, 0, sizeof(d->block));
 		memset(d->owner, 0, sizeof(d->owner));
 	}
-	if (d->place <= SPARE)
+	if (d->place <= SPARE) {
 		memset(d->hist, 0, 2);
+		memset(d->told, 0, 2);
+	}
 	if (d->place == AWAY) {
 		d->left = 0;
 		for_each_grain(g)
@@ -283,18 +315,90 @@ static void forget_table(struct state *s, int i, bool any)
 	}
 }
 
+static bool entry_is_later(const struct entry *e, byte clock)
+{
+	return !e->used || e->clock[0] > clock;
+}
+
+/*
+ * An image of a member that has a later clock since, as has all that may be asked
+ * of it when it is put back: then it gets everything, or is refused.
+ */
+static bool image_is_late(const struct state *s)
+{
+	byte clock = s->disk[N].clock;
+	int i = s->image - 1;
+
+	if (forks || broken == NO_CLOCK || broken == START_CLOCK ||
+	    !usable(s, i) || s->disk[i].told[1] <= clock ||
+	    s->settled <= clock)
+		return false;
+	for_each(k) {
+		const struct disk *d = &s->disk[k];
+
+		if (d->place == INSYNC && d->settled <= clock)
+			return false;
+		for (int h = 0; h < 2; h++)
+			for_each_map(m)
+				if ((m == i || m >= N) &&
+				    !entry_is_later(&d->head[h].entry[m], clock))
+					return false;
+	}
+	for_each_map(m)
+		if ((m == i || m >= N) && s->map[m].used &&
+		    s->map[m].clock[0] <= clock)
+			return false;
+	return true;
+}
+
+/*
+ * An image is put back where the array sees that. Then its table is nothing to go
+ * by, unless the image has an array of its own.
+ */
+static void forget_image(struct state *s)
+{
+	struct disk *d = &s->disk[N];
+
+	if (image_is_late(s)) {
+		memset(d, 0, sizeof(*d));
+		s->image = 0;
+		return;
+	}
+	for_each_grain(g)
+		d->val[g] = lowest(d->may[g]);
+	if (forks)
+		return;
+	d->stamp = d->floor = d->cleared = 0;
+	d->clean = 0;
+	memset(d->head, 0, sizeof(d->head));
+	memset(d->block, 0, sizeof(d->block));
+	memset(d->owner, 0, sizeof(d->owner));
+	d->bit &= !d->lazy;
+	d->lazy = 0;
+}
+
+static void forget_late(const struct state *s, struct disk *d)
+{
+	bool matters = d->place == INSYNC && s->unclean && s->need;
+
+	d->late &= matters;
+	d->hidden &= matters || d->place == AWAY;
+}
+
 static void forget(struct state *s)
 {
 	bool seals = broken == NO_SEAL || broken == ANY_SEAL;
 	bool any = maps_used(s) || seals;
 
+	if (s->image)
+		forget_image(s);
 	for (int m = N; m < MAPS; m++)
 		forget_nameless(s, m);
-	for_each(i) {
+	for_each_image(i) {
 		forget_member(s, i);
 		any |= s->disk[i].cleared == AHEAD;
 	}
-	for_each(i) {
+	for_each_image(i) {
 		struct disk *d = &s->disk[i];
 
 		round_up(s, &d->cleared);
@@ -311,18 +415,20 @@ static void forget(struct state *s)
 		s->generation = s->img_stamp = 2;
 	if (!any && s->mode == STOCK)
 		s->img_stamp = 0;
-	for_each(i)
+	for_each_image(i)
 		forget_table(s, i, any);
 	for_each_map(m)
 		if (!s->map[m].used)
 			s->stale &= ~(1 << m);
 	if (!s->unclean || !s->need)
 		s->first = 0;
+	for_each(i)
+		forget_late(s, &s->disk[i]);
 	/* a flush makes no difference any more */
 	for_each_grain(g) {
 		byte older = 0;
 
-		for_each(i)
+		for_each_image(i)
 			older |= s->disk[i].may[g] & ((1 << s->cur[g]) - 2);
 		if (!older && s->cur[g] == 1)
 			s->fresh &= ~(1 << g);
@@ -353,16 +459,16 @@ static uint32_t grain_key(const struct state *s, int g)
 {
 	uint32_t key = s->write[g] | s->value[g] << 2 | s->cur[g] << 5 |
 		       (s->known >> g & 1) << 8 | (s->recent >> g & 1) << 9 |
-		       (s->fresh >> g & 1) << 10;
+		       (s->fresh >> g & 1) << 10 | (s->odd >> g & 1) << 11;
 
 	for_each(i) {
 		const struct disk *d = &s->disk[i];
 		uint32_t of = d->val[g] + 8 * d->may[g] +
 			      128 * (s->map[i].bits >> g & 1);
 
-		key += of * (1 + d->place) * (1 + 2 * d->truth) << 11;
+		key += of * (1 + d->place) * (1 + 2 * d->truth) << 12;
 		for_each_map(m)
-			key += 3 * (d->block[m] >> g & 1) << 11;
+			key += 3 * (d->block[m] >> g & 1) << 12;
 	}
 	return key;
 }
@@ -374,7 +480,8 @@ static void order_grains(struct state *s)
 	if (grains == 1 || grain_key(s, 0) <= grain_key(s, 1))
 		return;
 	swap_grains(moves.grain);
-	for_each(i) {
+	s->odd = swapped(s->odd);
+	for_each_image(i) {
 		swap_grains(s->disk[i].val);
 		swap_grains(s->disk[i].may);
 		for_each_map(m)
@@ -402,13 +509,15 @@ static struct key member_key(const struct state *s, int i)
 	byte *k = key.bytes;
 
 	*k++ = d->place;
-	*k++ = s->first == 1 + i;
+	*k++ = (s->first == 1 + i) | (s->image == 1 + i) << 1;
 	memcpy(k, d, offsetof(struct disk, roles));
 	k += offsetof(struct disk, roles);
 	*k++ = __builtin_popcount(d->roles) << 1 | (d->roles >> i & 1);
 	*k++ = d->bit | d->lazy << 1 | d->clean << 2 | d->behind << 3;
 	*k++ = d->bevents;
 	*k++ = d->stamp;
+	*k++ = d->clock;
+	*k++ = d->late;
 	memcpy(k, &s->map[i], sizeof(s->map[i]));
 	return key;
 }
@@ -437,8 +546,8 @@ static void order_members(struct state *s)
 	if (same)
 		return;
 	s->stale = t.stale >> N << N;
-	for_each(i) {
-		const struct disk *old = &t.disk[from[i]];
+	for_each_image(i) {
+		const struct disk *old = &t.disk[i < N ? from[i] : N];
 		struct disk *d = &s->disk[i];
 
 		*d = *old;
@@ -449,10 +558,14 @@ static void order_members(struct state *s)
 			d->head[1].entry[j] = old->head[1].entry[from[j]];
 			d->block[j] = old->block[from[j]];
 		}
+	}
+	for_each(i) {
 		s->map[i] = t.map[from[i]];
 		s->stale |= (t.stale >> from[i] & 1) << i;
 		if (t.first == 1 + from[i])
 			s->first = 1 + i;
+		if (t.image == 1 + from[i])
+			s->image = 1 + i;
 	}
 }
 
@@ -461,6 +574,8 @@ static void state_canon(struct state *s)
 	forget(s);
 	shorten_events(s);
 	shorten_generations(s);
+	if (clocks)
+		shorten_clocks(s);
 	for_each_grain(g)
 		shorten_values(s, g);
 	order_grains(s);
@@ -527,26 +642,20 @@ static void print_member(const struct state *s, int i, byte newest)
 	};
 	const struct disk *d = &s->disk[i];
 
-	printf(" | %d %s%s%s", who(i), place[d->place],
-	       d->foreign ? " foreign" : d->blank ? " new" :
-	       d->truth ? " good" : "",
-	       s->first == 1 + i ? " first" : "");
+	printf(" | %d %s%s%s", who(i < N ? i : s->image - 1), place[d->place],
+	       d->foreign == FORK ? " fork" : d->foreign ? " foreign" :
+	       d->blank ? " new" : d->truth ? " good" : "",
+	       s->first == 1 + i ? " first" : d->late ? " late" : "");
 	if (!d->blank)
 		printf(" e%d bit %d%s", d->events - newest, d->bit,
 		       d->lazy ? "?" : "");
+	if (clocks)
+		printf(" c%d", d->clock);
 	for (int name = 0; name < grains; name++)
 		for_each_grain(g)
 			if (grain(g) == name)
 				print_contents(d, g);
-	if (getenv("MODEL_DEBUG"))
-		for (int h = 0; h < 2; h++) {
-			printf(" [%d:", d->head[h].generation);
-			for_each_map(m)
-				if (d->head[h].entry[m].used)
-					printf(" %d@%d-%d/%d", m, d->head[h].entry[m].events[0], d->head[h].entry[m].events[1], d->block[m]);
-			printf("]");
-		}
-	if (has_maps(s) && s->map[i].used) {
+	if (i < N && has_maps(s) && s->map[i].used) {
 		printf(" map ");
 		print_grains(s->map[i].bits);
 	}
@@ -558,6 +667,8 @@ static void state_print(const struct state *s)
 
 	for_each(i)
 		newest = max(newest, s->disk[i].events);
+	if (s->alien)
+		printf("the other half: ");
 	if (s->mode == OFF) {
 		printf("off");
 	} else {
@@ -574,6 +685,10 @@ static void state_print(const struct state *s)
 		for_each(i)
 			if (who(i) == name)
 				print_member(s, i, newest);
+	if (s->image) {
+		printf(" | image:");
+		print_member(s, N, newest);
+	}
 	for (int m = N; m < MAPS; m++)
 		if (has_maps(s) && s->map[m].used) {
 			printf(" | nameless map ");

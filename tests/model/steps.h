@@ -4,6 +4,16 @@
  * A part of protocol.c.
  */
 
+/* read_choose_first(): late ones after all others */
+static bool may_be_first(const struct state *s, int i)
+{
+	bool others = false;
+
+	for_each(j)
+		others |= s->disk[j].place == INSYNC && !s->disk[j].late;
+	return s->disk[i].place == INSYNC && !(others && s->disk[i].late);
+}
+
 /* An operation that members may fail in the midst of */
 static void emit_first(struct state *s)
 {
@@ -17,7 +27,7 @@ static void emit_first(struct state *s)
 		return;
 	}
 	for_each(i) {
-		if (s->disk[i].place != INSYNC)
+		if (!may_be_first(s, i))
 			continue;
 		t = *s;
 		t.first = 1 + i;
@@ -126,6 +136,13 @@ static bool offered(const struct state *s, int i)
 	return d->events >= from;
 }
 
+static bool is_refused(const struct state *s, int i)
+{
+	int from;
+
+	return has_maps(s) ? judge(s, i, &from) == REFUSED : refuses_alone(s, i);
+}
+
 /* Is there anything to be copied of a grain, that is not equal already? */
 static bool can_copy(const struct state *s, int g)
 {
@@ -148,8 +165,6 @@ static bool can_copy(const struct state *s, int g)
 
 static enum act will_of_members(const struct state *s, int *i)
 {
-	int from;
-
 	for (*i = 0; *i < N; ++*i) {
 		if (s->disk[*i].place == FAULTY)
 			return REMOVE;
@@ -166,9 +181,7 @@ static enum act will_of_members(const struct state *s, int *i)
 		return EQUAL;
 	for (*i = 0; *i < N; ++*i)
 		if (s->disk[*i].place == AWAY && has_vacant_slot(s))
-			return offered(s, *i) &&
-			       (no_maps || judge(s, *i, &from) != REFUSED) ?
-			       ADD : WIPE;
+			return offered(s, *i) && !is_refused(s, *i) ? ADD : WIPE;
 	return NOTHING;
 }
 
@@ -187,7 +200,7 @@ static enum act will_of(const struct state *s, int *arg)
 		}
 	if (s->devs || s->sb_failed)
 		return UPDATE;
-	if (s->mode == STOCK)
+	if (s->mode == STOCK || s->alien)
 		return s->idle ? STOP : TOGGLE;
 	act = will_of_members(s, arg);
 	if (act)
@@ -205,7 +218,7 @@ static bool all_is_well(const struct state *s)
 {
 	int arg;
 
-	return s->mode == OURS && will_of(s, &arg) == NOTHING;
+	return s->mode == OURS && !s->alien && will_of(s, &arg) == NOTHING;
 }
 
 static enum act will;
@@ -236,21 +249,34 @@ static const char *those(const struct state *s, bool (*are)(const struct state *
 
 static void then_load(const struct state *s, int unused)
 {
-	byte newest = 0;
+	byte newest = 0, clock = 0, settled = 0;
 
 	(void)unused;
 	for_each(i)
 		if (s->disk[i].place == INSYNC)
 			newest = max(newest, s->disk[i].bevents);
+	for_each(i)
+		if (s->disk[i].place == INSYNC &&
+		    s->disk[i].bevents == newest && broken != ONE_COPY)
+			clock = max(clock, s->disk[i].clock);
+	for_each(i)
+		if (s->disk[i].place == INSYNC && s->disk[i].bevents == newest &&
+		    s->disk[i].clock == clock)
+			settled = max(settled, s->disk[i].settled);
 	for_each(lead) {
-		if (s->disk[lead].place != INSYNC ||
-		    (s->disk[lead].bevents != newest && broken != ONE_COPY))
+		const struct disk *d = &s->disk[lead];
+
+		if (d->place != INSYNC ||
+		    (d->bevents != newest && broken != ONE_COPY) ||
+		    d->clock < clock || (d->clock == clock && d->settled < settled))
 			continue;
 		for (int head = 0; head < (has_maps(s) ? N : 1); head++) {
 			is(ASSEMBLE, 0);
+			good_will = good_will && !s->alien;
 			operate(s, op_load, head * N + lead,
-				"%s starts the array with%s",
+				"%s starts %s with%s",
 				s->mode == OURS ? "md-raid1" : "stock raid1",
+				s->alien ? "the other half" : "the array",
 				those(s, usable));
 		}
 	}
@@ -269,9 +295,12 @@ static bool disowned(const struct state *s, int i)
 	return false;
 }
 
-/* Members @set are there; mdadm takes @recent for the most recent one. */
+/*
+ * Members @set are there; mdadm takes @recent for the most recent one. That makes it
+ * @alien if it is not one of those that were in sync when the array ended.
+ */
 static void assemble(const struct state *s, uint32_t set, int recent,
-		     enum mode mode)
+		     enum mode mode, bool alien)
 {
 	const struct disk *r = &s->disk[recent];
 	struct state t = *s;
@@ -279,16 +308,21 @@ static void assemble(const struct state *s, uint32_t set, int recent,
 
 	if (mode == STOCK && (!t.stocks-- || !t.total--))
 		return;
+	if (alien && (!t.forks-- || !t.total--))
+		return;
 	t.mode = mode;
+	t.alien = alien;
 	t.events = r->events;
 	t.idle = 1;
 	t.unclean = !r->clean;
 	for_each(i) {
 		struct disk *d = &t.disk[i];
 
-		if (!(set >> i & 1) && d->truth && (!t.faults-- || !t.total--))
+		if (!alien && !(set >> i & 1) && d->truth &&
+		    (!t.faults-- || !t.total--))
 			return;
-		d->truth = 0;
+		if (!alien)
+			d->truth = 0;
 		if (!(set >> i & 1) || d->blank || d->events > r->events)
 			continue;
 		/* mdadm: old ones, those that take the recent one for failed */
@@ -305,6 +339,9 @@ static void assemble(const struct state *s, uint32_t set, int recent,
 		d->left = 0;
 		d->hist[0] = d->hist[1] = d->events;
 		in |= 1 << i;
+		/* what it has is overwritten, or read as if it were the same */
+		if (d->truth || (!alien && d->alone))
+			t.wrong = 8;
 	}
 	for_each(i)
 		if (mode == OURS && t.disk[i].place == INSYNC && disowned(&t, i))
@@ -317,10 +354,16 @@ static void assemble(const struct state *s, uint32_t set, int recent,
 		resolve(&t, in, then_load, 0);
 }
 
+/* Can it be the most recent one? */
+static bool may_lead(const struct disk *d, int i)
+{
+	return d->foreign != OTHER && !d->blank && !spare_role(d, i);
+}
+
 static void assemblies(const struct state *s)
 {
 	for (uint32_t set = (1 << N) - 1; set; set--) {
-		byte newest = 0, foreign = 0;
+		byte newest = 0, other = 0;
 		bool truth = false;
 
 		for_each(i) {
@@ -329,22 +372,23 @@ static void assemblies(const struct state *s)
 			if (!(set >> i & 1))
 				continue;
 			truth |= d->truth;
-			if (d->foreign)
-				foreign = max(foreign, d->events);
+			if (d->foreign == OTHER)
+				other = max(other, d->events);
 			else
 				newest = max(newest, d->events);
 		}
-		/* old members alone, or a split taken for good: see the top */
-		if (!truth || foreign > newest)
+		/* old members alone: see the top */
+		if ((!truth && !s->forks) || other > newest)
 			continue;
 		for_each(i) {
 			const struct disk *d = &s->disk[i];
+			bool alien = d->foreign == FORK || !truth;
 
-			if (!(set >> i & 1) || d->foreign || d->blank ||
-			    spare_role(d, i) || d->events != newest)
+			if (!(set >> i & 1) || !may_lead(d, i) ||
+			    d->events != newest)
 				continue;
-			assemble(s, set, i, OURS);
-			assemble(s, set, i, STOCK);
+			assemble(s, set, i, OURS, alien);
+			assemble(s, set, i, STOCK, alien);
 		}
 	}
 }
@@ -360,7 +404,7 @@ static void elsewhere(const struct state *s, int i)
 		return;
 	t.elsewheres--;
 	t.total--;
-	d->foreign = 1;
+	d->foreign = OTHER;
 	d->roles = 1 << i;
 	memset(d->val, 0, grains);
 	memset(d->may, 1 << 0, grains);
@@ -371,6 +415,71 @@ static void elsewhere(const struct state *s, int i)
 	}
 }
 
+/* --------------------------------------------------------------- earlier images */
+
+/* An image of a member is kept, as a power cut might leave it now. */
+static void image_keep(const struct state *s, int i)
+{
+	struct state t = *s;
+	struct disk *d = &t.disk[N];
+
+	if (!s->images || !s->total || s->image || !usable(s, i) || s->alien ||
+	    s->mode != OURS)
+		return;
+	t.images--;
+	t.total--;
+	t.image = 1 + i;
+	*d = s->disk[i];
+	cut_off(s, d);
+	d->place = AWAY;
+	d->left = d->truth = d->late = d->hidden = 0;
+	say("an image of %d is kept", who(i));
+	emit(&t);
+}
+
+enum told { NOT_TOLD, BY_COUNT, BY_CLOCK };
+
+/*
+ * What tells a member of an array that is stopped from its earlier image? If no pass
+ * has cleared bits since, nothing but its event count does, or nothing at all.
+ */
+static enum told image_told(const struct state *s, int i)
+{
+	enum told told = NOT_TOLD;
+
+	for_each(j) {
+		const struct disk *d = &s->disk[j];
+
+		if (j == i || !d->truth)
+			continue;
+		if (d->settled > s->disk[N].clock ||
+		    (d->clock > s->disk[N].clock && (!d->bit || d->lazy)))
+			return BY_CLOCK;
+		if (d->events > s->disk[N].events)
+			told = BY_COUNT;
+	}
+	return told;
+}
+
+static void image_put_back(const struct state *s, int i)
+{
+	struct state t = *s;
+	enum told told;
+
+	if (s->image != 1 + i || s->disk[i].place != AWAY)
+		return;
+	told = image_told(s, i);
+	/* stock looks at no clock */
+	if (s->disk[i].truth && (told == NOT_TOLD || s->stocks))
+		return;
+	t.disk[i] = s->disk[N];
+	t.disk[i].hidden = s->disk[i].truth && told == BY_COUNT;
+	memset(&t.disk[N], 0, sizeof(t.disk[N]));
+	t.image = 0;
+	say("%d is put back to its earlier image", who(i));
+	emit(&t);
+}
+
 /* --------------------------------------------------------------- members */
 
 static void wipe(const struct state *s, int i)
@@ -378,14 +487,18 @@ static void wipe(const struct state *s, int i)
 	struct state t = *s;
 	struct disk *d = &t.disk[i];
 
-	if (d->place != AWAY || d->blank)
+	if (d->place != AWAY || d->blank || s->alien)
 		return;
+	if (s->image == 1 + i) {
+		memset(&t.disk[N], 0, sizeof(t.disk[N]));
+		t.image = 0;
+	}
 	memset(d, 0, sizeof(*d));
 	d->blank = 1;
 	memset(d->may, 1 << 0, grains);
 	map_free(&t, i);
 	/* it has another UUID from now on: what tables say of it is of nobody */
-	for_each(k)
+	for_each_image(k)
 		for (int h = 0; h < 2; h++)
 			memset(&t.disk[k].head[h].entry[i], 0,
 			       sizeof(t.disk[k].head[h].entry[i]));
@@ -394,12 +507,36 @@ static void wipe(const struct state *s, int i)
 	emit(&t);
 }
 
+static void then_permit(const struct state *s, int i)
+{
+	operate(s, op_permit, 2 * i, "%d gets its slot, its changes may be discarded",
+		who(i));
+}
+
 static void add(const struct state *s, int i)
 {
-	if (s->disk[i].place != AWAY || !offered(s, i))
+	if (s->disk[i].place != AWAY || !offered(s, i) || s->disk[i].truth)
 		return;
 	is(ADD, i);
 	operate(s, op_add, i, "%d is added", who(i));
+}
+
+/* The same, after "echo UUID > md/bitmap/discard_changes_of" */
+static void permission(const struct state *s, int i)
+{
+	struct state t = *s;
+
+	if (!forks || s->mode != OURS || s->alien ||
+	    s->disk[i].place != AWAY || !offered(s, i) || !is_refused(s, i))
+		return;
+	good_will = false;
+	operate(s, op_permit, 2 * i + 1, "%d is added, its changes may be discarded",
+		who(i));
+	if (no_maps || writes(s) || !has_vacant_slot(s))
+		return;
+	t.disk[i].place = SPARE;
+	t.disk[i].left = UNJUDGED;
+	resolve(&t, 1 << i, then_permit, i);
 }
 
 static void then_join(const struct state *s, int i)
@@ -413,7 +550,7 @@ static void join(const struct state *s, int i)
 {
 	struct state t = *s;
 
-	if (writes(s) || !has_vacant_slot(s))
+	if (writes(s) || !has_vacant_slot(s) || s->disk[i].truth)
 		return;
 	if (s->disk[i].place == AWAY && offered(s, i) && has_maps(s)) {
 		t.disk[i].place = SPARE;
@@ -454,7 +591,7 @@ static byte next_value(const struct state *s, int g)
 {
 	byte live = 1 << s->cur[g];
 
-	for_each(i)
+	for_each_image(i)
 		live |= s->disk[i].may[g];
 	return highest(live) + 1;
 }
@@ -463,7 +600,8 @@ static void write_grain(const struct state *s, int g)
 {
 	struct state t = *s;
 
-	t.value[g] = next_value(s, g);
+	/* what others have written is not the array's, whatever it is */
+	t.value[g] = s->alien ? 0 : next_value(s, g);
 	if (s->write[g] || s->idle || s->pending || s->apart ||
 	    t.value[g] >= VALUES)
 		return;
@@ -485,7 +623,11 @@ static void acknowledge(const struct state *s, int g)
 			continue;
 		d->val[g] = s->value[g];
 		d->may[g] |= 1 << s->value[g];
+		if (s->alien && d->place == INSYNC)
+			d->alone = 1;
 	}
+	saw(FORK_WRITES, s->alien);
+	t.odd &= ~(1 << g);
 	t.cur[g] = s->value[g];
 	t.write[g] = t.value[g] = 0;
 	t.known |= 1 << g;
@@ -500,7 +642,7 @@ static void forbid_older(struct state *s, int g)
 {
 	byte older = (1 << s->cur[g]) - 1;
 
-	for_each(i) {
+	for_each_image(i) {
 		struct disk *d = &s->disk[i];
 
 		if (d->may[g] & older)
@@ -522,7 +664,7 @@ static void flush(const struct state *s)
 		if (usable(s, i))
 			put(&t, i, FLUSH);
 	for_each_grain(g)
-		if (s->fresh >> g & 1)
+		if (s->fresh >> g & 1 && !s->alien)
 			forbid_older(&t, g);
 	for_each(k)
 		for_each(i)
@@ -533,6 +675,55 @@ static void flush(const struct state *s)
 	good_will = false;
 	say("a flush is acknowledged");
 	emit(&t);
+}
+
+/* A member in sync has other contents, and nothing records it. */
+static void differ(const struct state *s, int i, int g)
+{
+	struct state t = *s;
+	byte value = next_value(s, g);
+
+	if (!s->odds || !s->total || s->disk[i].place != INSYNC || s->alien ||
+	    count(s, INSYNC) == 1 || s->need || s->write[g] || value >= VALUES)
+		return;
+	t.odds--;
+	t.total--;
+	t.disk[i].val[g] = value;
+	t.disk[i].may[g] = 1 << value;
+	t.odd |= 1 << g;
+	good_will = false;
+	say("grain %d of %d differs", grain(g), who(i));
+	emit(&t);
+}
+
+/* What @i has is as good as what the others have, whatever it is. */
+static bool is_source(struct state *s, int i, int g)
+{
+	struct disk *d = &s->disk[i];
+
+	if (d->place != INSYNC)
+		return false;
+	if (!d->val[g])
+		d->val[g] = next_value(s, g);
+	d->may[g] |= 1 << d->val[g];
+	return d->val[g] < VALUES;
+}
+
+static void repair(const struct state *s, int g)
+{
+	if (!(s->odd >> g & 1) || s->unclean || s->write[g] || s->idle)
+		return;
+	if (s->pending || s->apart || (s->sb_failed && s->unrecorded))
+		return;
+	for_each(i) {
+		struct state t = *s;
+
+		if (!is_source(&t, i, g))
+			continue;
+		good_will = false;
+		operate(&t, op_repair, i * G + g, "repair copies grain %d from %d",
+			grain(g), who(i));
+	}
 }
 
 /* --------------------------------------------------------- md's threads */
@@ -621,6 +812,8 @@ static void ends(const struct state *s)
 	struct state t = *s;
 
 	good_will = false;
+	if (is_fragile(s))
+		return;
 	if (s->crashes && s->total) {
 		t.crashes--;
 		t.total--;
@@ -631,7 +824,7 @@ static void ends(const struct state *s)
 	if (!s->idle || s->devs || s->pending)
 		return;
 	t = *s;
-	if (s->mode == OURS && (!t.stops-- || !t.total--))
+	if (s->mode == OURS && !s->alien && (!t.stops-- || !t.total--))
 		return;
 	end(&t);
 	is(STOP, 0);
@@ -643,8 +836,11 @@ static void state_expand(const struct state *s)
 {
 	will = will_of(s, &will_arg);
 	good_will = false;
-	for_each(i)
+	for_each(i) {
 		elsewhere(s, i);
+		image_keep(s, i);
+		image_put_back(s, i);
+	}
 	if (s->mode == OFF) {
 		assemblies(s);
 		good_will = false;
@@ -654,6 +850,9 @@ static void state_expand(const struct state *s)
 		good_will = false;
 		write_grain(s, g);
 		acknowledge(s, g);
+		for_each(i)
+			differ(s, i, g);
+		repair(s, g);
 	}
 	flush(s);
 	superblocks(s);
@@ -662,6 +861,7 @@ static void state_expand(const struct state *s)
 		fault(s, i);
 		removal(s, i);
 		add(s, i);
+		permission(s, i);
 		wipe(s, i);
 		join(s, i);
 	}
@@ -678,8 +878,8 @@ static bool lack_is_known(const struct state *s, int i, int g)
 	const struct disk *d = &s->disk[i];
 	int from = i;
 
-	if (d->place == INSYNC || d->may[g] == 1 << s->cur[g] ||
-	    s->recent >> g & 1 || !(s->known >> g & 1) || s->write[g])
+	if (d->place == INSYNC || d->may[g] == 1 << s->cur[g] || s->write[g] ||
+	    (s->odd | s->recent) >> g & 1 || !(s->known >> g & 1))
 		return true;
 	if (d->place == SPARE && d->left == UNKNOWN)
 		return true;
@@ -694,6 +894,8 @@ static bool lack_is_known(const struct state *s, int i, int g)
 static const char *check_read(const struct state *s, const struct disk *d)
 {
 	for_each_grain(g) {
+		if (s->odd >> g & 1)
+			continue;
 		if (!d->val[g])
 			return "I8: a member is read that has lost what was flushed, or never had it";
 		if (d->val[g] != s->cur[g])
@@ -720,7 +922,7 @@ static const char *check_bit(const struct state *s, int i)
 			const struct disk *e = &s->disk[j];
 
 			if (i != j && d->place == INSYNC && e->place == INSYNC &&
-			    maybe_clear(d) && maybe_clear(e) &&
+			    !(s->odd >> g & 1) && maybe_clear(d) && maybe_clear(e) &&
 			    (d->may[g] != e->may[g] || !single(d->may[g])))
 				return "I3, I4: members in sync may differ after a crash, and no bit may be left";
 		}
@@ -736,7 +938,9 @@ static const char *state_check(const struct state *s)
 		return "I5: acknowledged, and superblocks have a Faulty member in sync";
 	if (s->wrong == 7 && !harm_only)
 		return "I7: a bit is cleared ahead of events_cleared";
-	if (s->mode == OFF)
+	if (s->wrong == 8)
+		return "I8: a member that was used alone is overwritten unasked";
+	if (s->mode == OFF || s->alien)
 		return NULL;
 	if (!count(s, INSYNC))
 		return "I9: no member is in sync";
