@@ -35,6 +35,7 @@
 #include "md-bitmap.h"
 
 struct attribute_group;
+struct bio_integrity_payload;
 
 /**
  * struct compat_attach - how this engine is attached to an array
