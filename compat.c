@@ -380,24 +380,10 @@ static ssize_t show_max_backlog_used(struct mddev *mddev, char *out)
 	return sysfs_emit(out, "0\n");
 }
 
-/* Not in md core: what absent and recovering members lack (maps_show()). */
+/* Not in md core: what absent and recovering members lack. */
 static ssize_t show_members(struct mddev *mddev, char *out)
 {
-	struct intent *bm;
-	ssize_t len = 0;
-
-	if (!mddev_trylock(mddev)) {
-		fsleep(5000);
-		return restart_syscall();
-	}
-	bm = mddev->bitmap;
-	if (bm && bm->maps) {
-		mutex_lock(&bm->tick_mutex);
-		len = maps_show(bm, out);
-		mutex_unlock(&bm->tick_mutex);
-	}
-	mddev_unlock(mddev);
-	return len;
+	return maps_show(mddev, out);
 }
 
 /* 32 hex digits, as mdadm -E or md/bitmap/members has them */

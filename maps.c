@@ -62,7 +62,9 @@
  *
  * Locks: intent.tick_mutex for everything but maps.recent, which writes mark
  * with no lock at all. The sync thread reads maps of recovering members; they
- * change only through itself, and when members come or go.
+ * change only through itself, and when members come or go. maps_show() does without
+ * that mutex, which is held during I/O: within it, maps.lock is held where maps come and
+ * go or change their grain, and counts are kept in map.weight, not made when asked for.
  */
 #include <linux/bitmap.h>
 #include <linux/random.h>
@@ -71,6 +73,9 @@
 #include <linux/raid/md_p.h>
 
 #include "bitmap.h"
+
+/* How much of maps.recent maps_show() counts at a time, with the lock held. */
+#define LOOK_BITS	4096UL
 
 static sector_t maps_size(const struct intent *bm)
 {
@@ -91,40 +96,86 @@ static void map_free(struct maps *maps, struct map *map)
 {
 	int nr;
 
+	unsigned long *bits = map->bits, *stale = map->stale;
+
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)
 		if (maps->arrival[nr].map == map)
 			maps->arrival[nr].map = NULL;
-	vfree(map->bits);
-	vfree(map->stale);
+	spin_lock(&maps->lock);
 	memset(map, 0, sizeof(*map));
 	map->slot = -1;
+	spin_unlock(&maps->lock);
+	vfree(bits);
+	vfree(stale);
 }
 
-/* What is recent, and not in the map of an absent member yet, in grains. */
-static unsigned long map_unfed(const struct maps *maps, const struct map *map)
+/* Another grain that the member lacks. */
+static void map_set(struct map *map, unsigned long grain)
+{
+	if (test_bit(grain, map->bits))
+		return;
+	set_bit(grain, map->bits);
+	set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
+	WRITE_ONCE(map->weight, map->weight + 1);
+}
+
+/* One that it does not lack any more. */
+static void map_clear(struct map *map, unsigned long grain)
+{
+	if (!test_bit(grain, map->bits))
+		return;
+	clear_bit(grain, map->bits);
+	set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
+	WRITE_ONCE(map->weight, map->weight - 1);
+}
+
+/* Is the weight of each map what counting gives? For tests, which see the warning. */
+static void maps_check_weights(const struct maps *maps)
+{
+#if defined(R1_TEST_WEIGHTS) || defined(CONFIG_PROVE_LOCKING)
+	int nr;
+
+	for (nr = 0; nr < TABLE_ENTRIES; nr++)
+		WARN_ON(maps->map[nr].bits &&
+			maps->map[nr].weight !=
+			bitmap_weight(maps->map[nr].bits, maps->grains));
+#endif
+}
+
+/*
+ * Count grains that are recent, and not in the map of an absent member yet: those that
+ * begin in [*@pos, @end), in units of maps.recent. *@pos becomes @end or more.
+ */
+static unsigned long map_unfed(const struct maps *maps, const struct map *map,
+			       unsigned long *pos, unsigned long end)
 {
 	unsigned int diff = maps->grain_shift - maps->recent_shift;
-	unsigned long bit, last = ULONG_MAX, unfed = 0;
+	unsigned long unfed = 0, bit;
 
-	if (map->slot >= 0)
-		return 0;
-	for_each_set_bit(bit, maps->recent,
-			 bits_for(maps->bm, maps->recent_shift)) {
-		if (bit >> diff != last && !test_bit(bit >> diff, map->bits))
+	while (*pos < end) {
+		bit = find_next_bit(maps->recent, end, *pos);
+		if (bit < end && !test_bit(bit >> diff, map->bits))
 			unfed++;
-		last = bit >> diff;
+		*pos = bit < end ? ((bit >> diff) + 1) << diff : end;
 	}
 	return unfed;
+}
+
+static u64 grains_bytes(const struct maps *maps, u64 grains)
+{
+	return min_t(u64, grains << (maps->grain_shift + 9),
+		     (u64)maps_size(maps->bm) << 9);
 }
 
 /* What a member lacks. */
 static u64 map_bytes(const struct maps *maps, const struct map *map)
 {
-	u64 grains = bitmap_weight(map->bits, maps->grains) +
-		     map_unfed(maps, map);
+	unsigned long pos = 0, grains = map->weight;
 
-	return min_t(u64, grains << (maps->grain_shift + 9),
-		     (u64)maps_size(maps->bm) << 9);
+	if (map->slot < 0)
+		grains += map_unfed(maps, map, &pos,
+				    bits_for(maps->bm, maps->recent_shift));
+	return grains_bytes(maps, grains);
 }
 
 static unsigned int maps_used(const struct maps *maps)
@@ -209,50 +260,64 @@ static void map_coarsen(const struct maps *maps, unsigned int diff,
 	unsigned long bit;
 
 	for_each_set_bit(bit, from->bits, grains)
-		__set_bit(bit >> diff, to->bits);
+		map_set(to, bit >> diff);
 	bitmap_fill(to->stale, maps->blocks);
+}
+
+/* Take the bits and the geometry of @fresh, which gets the old bits to be freed. */
+static void maps_replace(struct maps *maps, struct maps *fresh)
+{
+	int nr;
+
+	spin_lock(&maps->lock);
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		swap(maps->map[nr].bits, fresh->map[nr].bits);
+		swap(maps->map[nr].stale, fresh->map[nr].stale);
+		maps->map[nr].weight = fresh->map[nr].weight;
+	}
+	maps->quota = fresh->quota;
+	maps->blocks = fresh->blocks;
+	maps->grain_shift = fresh->grain_shift;
+	maps->grains = fresh->grains;
+	spin_unlock(&maps->lock);
+	maps->dirty = true;
 }
 
 /* Make room for one more map by a coarser grain: for all of them, or not. */
 static int maps_grow(struct maps *maps)
 {
 	gfp_t gfp = intent_gfp(maps->bm);
-	struct maps *old;
-	struct map *fresh;
+	struct maps *fresh;
 	int nr, err;
 
-	old = kmemdup(maps, sizeof(*maps), gfp);
-	fresh = kcalloc(TABLE_ENTRIES, sizeof(*fresh), gfp);
-	err = old && fresh ? maps_layout(maps, maps->quota + 1) : -ENOMEM;
-	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++)
-		if (maps->map[nr].bits)
-			err = map_alloc(maps, &fresh[nr], gfp);
+	fresh = kmemdup(maps, sizeof(*maps), gfp);
+	if (!fresh)
+		return -ENOMEM;
+	err = maps_layout(fresh, maps->quota + 1);
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *to = &fresh->map[nr];
 
-	for (nr = 0; fresh && nr < TABLE_ENTRIES; nr++) {
-		struct map *map = &maps->map[nr];
-
-		if (!err && map->bits) {
-			map_coarsen(maps, maps->grain_shift - old->grain_shift,
-				    old->grains, map, &fresh[nr]);
-			swap(map->bits, fresh[nr].bits);
-			swap(map->stale, fresh[nr].stale);
-		}
-		vfree(fresh[nr].bits);
-		vfree(fresh[nr].stale);
+		to->bits = NULL;
+		to->stale = NULL;
+		to->weight = 0;
+		if (err || !maps->map[nr].bits)
+			continue;
+		err = map_alloc(fresh, to, gfp);
+		if (!err)
+			map_coarsen(fresh, fresh->grain_shift - maps->grain_shift,
+				    maps->grains, &maps->map[nr], to);
 	}
 	if (!err) {
-		maps->dirty = true;
+		maps_replace(maps, fresh);
 		pr_info("md-raid1: %s: room for %u member maps with grains of %u KiB\n",
 			mdname(maps->bm->mddev), maps->quota,
 			1U << maps->grain_shift >> 1);
-	} else if (old) {
-		maps->quota = old->quota;
-		maps->blocks = old->blocks;
-		maps->grain_shift = old->grain_shift;
-		maps->grains = old->grains;
+	}
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		vfree(fresh->map[nr].bits);
+		vfree(fresh->map[nr].stale);
 	}
 	kfree(fresh);
-	kfree(old);
 	return err;
 }
 
@@ -342,7 +407,7 @@ static void maps_drop_synced(struct intent *bm)
 static struct map *map_new(struct intent *bm, const u8 *uuid)
 {
 	struct maps *maps = bm->maps;
-	struct map *map;
+	struct map *map, fresh;
 	int nr, err = 0;
 
 	lockdep_assert_held(&bm->tick_mutex);
@@ -365,7 +430,7 @@ static struct map *map_new(struct intent *bm, const u8 *uuid)
 	for (nr = 0; maps->map[nr].bits; nr++)
 		;
 	map = &maps->map[nr];
-	if (nr >= maps->quota || map_alloc(maps, map, intent_gfp(bm)))
+	if (nr >= maps->quota || map_alloc(maps, &fresh, intent_gfp(bm)))
 		return NULL;
 	memset(&map->entry, 0, sizeof(map->entry));
 	memset(&map->more, 0, sizeof(map->more));
@@ -377,7 +442,12 @@ static struct map *map_new(struct intent *bm, const u8 *uuid)
 	map->copied = false;
 	map->entry.left = cpu_to_le64(++maps->left);
 	map->slot = -1;
-	bitmap_fill(map->stale, maps->blocks);
+	bitmap_fill(fresh.stale, maps->blocks);
+	spin_lock(&maps->lock);
+	map->bits = fresh.bits;
+	map->stale = fresh.stale;
+	map->weight = 0;
+	spin_unlock(&maps->lock);
 	maps->dirty = true;
 	return map;
 }
@@ -387,16 +457,11 @@ static void map_mark(struct maps *maps, struct map *map, unsigned long first,
 		     unsigned long end)
 {
 	unsigned int diff = maps->grain_shift - maps->recent_shift;
-	unsigned long bit, grain;
+	unsigned long bit;
 
 	for (bit = find_next_bit(maps->recent, end, first); bit < end;
-	     bit = find_next_bit(maps->recent, end, bit + 1)) {
-		grain = bit >> diff;
-		if (test_bit(grain, map->bits))
-			continue;
-		set_bit(grain, map->bits);
-		set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
-	}
+	     bit = find_next_bit(maps->recent, end, bit + 1))
+		map_set(map, bit >> diff);
 }
 
 static void map_mark_all(struct maps *maps, struct map *map)
@@ -408,6 +473,7 @@ static void map_mark_everything(const struct maps *maps, struct map *map)
 {
 	bitmap_fill(map->bits, maps->grains);
 	bitmap_fill(map->stale, maps->blocks);
+	WRITE_ONCE(map->weight, maps->grains);
 }
 
 /**
@@ -425,10 +491,8 @@ void map_mark_sectors(const struct maps *maps, struct map *map, u64 start,
 	end = min_t(u64, end, maps_size(maps->bm));
 	if (start >= end)
 		return;
-	for (; (u64)grain << maps->grain_shift < end; grain++) {
-		__set_bit(grain, map->bits);
-		__set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
-	}
+	for (; (u64)grain << maps->grain_shift < end; grain++)
+		map_set(map, grain);
 }
 
 /*
@@ -888,10 +952,12 @@ static struct map *map_assign(struct intent *bm, struct md_rdev *rdev,
 	map->entry.csum[0] = map->entry.csum[1];
 	map->more.sum[0] = map->more.sum[1];
 	map_clock(map, clock, clock);
-	if (from && from != map && from->bits && !map_named(from))
+	if (from && from != map && from->bits && !map_named(from)) {
 		bitmap_copy(map->bits, from->bits, maps->grains);
-	else
+		WRITE_ONCE(map->weight, from->weight);
+	} else {
 		map_mark_everything(maps, map);
+	}
 	return map;
 }
 
@@ -1342,10 +1408,8 @@ static void maps_shorten(struct intent *bm, unsigned long first,
 		if (!map)
 			continue;
 		for (grain = find_next_bit(map->bits, last, first); grain < last;
-		     grain = find_next_bit(map->bits, last, grain + 1)) {
-			clear_bit(grain, map->bits);
-			set_bit(grain / TABLE_BLOCK_GRAINS, map->stale);
-		}
+		     grain = find_next_bit(map->bits, last, grain + 1))
+			map_clear(map, grain);
 	}
 	if (maps_commit(bm))
 		pr_warn_ratelimited("md-raid1: %s: cannot write the member maps\n",
@@ -1533,6 +1597,7 @@ int maps_commit(struct intent *bm)
 	lockdep_assert_held(&bm->tick_mutex);
 
 	maps_clocks(bm);
+	maps_check_weights(maps);
 	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
 
@@ -1590,6 +1655,7 @@ static bool maps_alloc(struct intent *bm)
 	if (!maps)
 		return false;
 	maps->bm = bm;
+	spin_lock_init(&maps->lock);
 	maps->recent_shift = shift;
 	maps->recent = bits_alloc(bits_for(bm, shift), intent_gfp(bm));
 	if (!maps->recent) {
@@ -1630,9 +1696,14 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 		if (map_alloc(maps, &maps->map[nr], intent_gfp(bm)))
 			return false;
 	table_read(bm);
-	for (nr = 0; nr < TABLE_ENTRIES; nr++)
-		if (!(maps->map[nr].entry.flags & ENTRY_USED))
-			map_free(maps, &maps->map[nr]);
+	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+		struct map *map = &maps->map[nr];
+
+		if (!(map->entry.flags & ENTRY_USED))
+			map_free(maps, map);
+		else if (map->bits)
+			map->weight = bitmap_weight(map->bits, maps->grains);
+	}
 	return true;
 }
 
@@ -1863,39 +1934,123 @@ void maps_load(struct intent *bm)
 }
 
 /**
+ * struct look - what maps_show() has learnt of an entry
+ * @bits:	of its map: if they are others than before, counting begins anew
+ * @pos:	up to where recent grains were counted, in units of maps.recent
+ * @unfed:	how many of them are not in the map yet
+ * @entry:	the entry
+ * @slot:	of the member, or -1
+ * @bytes:	that it lacks
+ * @asked:	as in struct map
+ */
+struct look {
+	const unsigned long	*bits;
+	unsigned long		pos;
+	unsigned long		unfed;
+	struct table_entry	entry;
+	int			slot;
+	u64			bytes;
+	u64			asked;
+};
+
+/*
+ * Look at an entry, and count a part of what is recent; true if that was all. What
+ * changes meanwhile may count twice, or not at all, in what is shown.
+ */
+static bool look_slice(const struct maps *maps, int nr, struct look *look)
+{
+	unsigned long size = bits_for(maps->bm, maps->recent_shift);
+	const struct map *map = &maps->map[nr];
+
+	lockdep_assert_held(&maps->lock);
+
+	if (look->bits != map->bits) {
+		memset(look, 0, sizeof(*look));
+		look->bits = map->bits;
+	}
+	if (!map->bits)
+		return true;
+	look->slot = READ_ONCE(map->slot);
+	if (look->slot < 0)
+		look->unfed += map_unfed(maps, map, &look->pos,
+					 min(look->pos + LOOK_BITS, size));
+	else
+		look->unfed = 0;
+	look->entry = map->entry;
+	look->asked = map->asked;
+	look->bytes = grains_bytes(maps, READ_ONCE(map->weight) + look->unfed);
+	return look->slot >= 0 || look->pos >= size;
+}
+
+/* The same for an array that may end, or lose its bitmap, at any time. */
+static bool look_at(struct mddev *mddev, int nr, struct look *look)
+{
+	struct r1_conf *conf;
+	struct intent *bm;
+	bool done = true;
+	int idx;
+
+	spin_lock(&mddev->lock);
+	bm = mddev->bitmap;
+	if (!bm || !compat_engine_ours(mddev)) {
+		spin_unlock(&mddev->lock);
+		look->bits = NULL;
+		return true;
+	}
+	/* the engine is not freed before this has ended: intent_destroy() */
+	conf = bm->conf;
+	idx = r1_reader_begin(conf);
+	spin_unlock(&mddev->lock);
+	/* it is complete if it is in use; pairs with intent_load() */
+	if (smp_load_acquire(&conf->intent) == bm && bm->maps) {
+		spin_lock(&bm->maps->lock);
+		/* data_race(): bits change meanwhile, and the sum may be of either state */
+		done = data_race(look_slice(bm->maps, nr, look));
+		spin_unlock(&bm->maps->lock);
+	} else {
+		look->bits = NULL;
+	}
+	r1_reader_end(conf, idx);
+	return done;
+}
+
+/**
  * maps_show() - for sysfs: one line for each member that is not in sync
- * @bm:		the engine; tick_mutex is held
+ * @mddev:	the array
  * @page:	sysfs buffer
  *
  * UUID, state, events as of which it is known, bytes that it lacks; for a member that
  * is being recovered also those that it lacked when it came into its slot.
  *
+ * Context: sleeps; no lock is needed, and none is held for long, as any user may ask
+ * at any time: neither superblock updates nor requests wait for this.
  * Return: length
  */
-ssize_t maps_show(struct intent *bm, char *page)
+ssize_t maps_show(struct mddev *mddev, char *page)
 {
-	struct maps *maps = bm->maps;
 	ssize_t len = 0;
 	int nr;
 
-	lockdep_assert_held(&bm->tick_mutex);
-
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
-		const struct map *map = &maps->map[nr];
+		struct look look = { };
 
-		if (!map->bits)
+		while (!look_at(mddev, nr, &look)) {
+			r1_hold("maps-show");
+			cond_resched();
+		}
+		if (!look.bits)
 			continue;
-		if (map_named(map))
-			len += sysfs_emit_at(page, len, "%pUb", map->entry.uuid);
+		if (look.entry.flags & ENTRY_NAMED)
+			len += sysfs_emit_at(page, len, "%pUb", look.entry.uuid);
 		else
 			len += sysfs_emit_at(page, len, "unknown");
 		len += sysfs_emit_at(page, len, " %s %llu-%llu %llu",
-				     map->slot < 0 ? "absent" : "recovering",
-				     le64_to_cpu(map->entry.events[0]),
-				     le64_to_cpu(map->entry.events[1]),
-				     map_bytes(maps, map));
-		if (map->slot >= 0)
-			len += sysfs_emit_at(page, len, " %llu", map->asked);
+				     look.slot < 0 ? "absent" : "recovering",
+				     le64_to_cpu(look.entry.events[0]),
+				     le64_to_cpu(look.entry.events[1]),
+				     look.bytes);
+		if (look.slot >= 0)
+			len += sysfs_emit_at(page, len, " %llu", look.asked);
 		len += sysfs_emit_at(page, len, "\n");
 	}
 	return len;

@@ -123,6 +123,7 @@ u64 table_stamp_clock(const struct table_stamp *st, const u8 *array,
 		      u64 *settled);
 
 struct intent;
+struct mddev;
 struct md_rdev;
 struct r1_member;
 struct mdp_superblock_1;
@@ -136,6 +137,7 @@ struct mdp_superblock_1;
  * @slot:	the slot that it is in, or -1 if it is absent
  * @copied:	the member in the slot has everything, and only the superblocks have kept
  *		@bits from being cleared
+ * @weight:	how many of @bits are set
  * @asked:	bytes that it lacked when it came into @slot
  */
 struct map {
@@ -145,6 +147,7 @@ struct map {
 	unsigned long		*stale;
 	int			slot;
 	bool			copied;
+	unsigned long		weight;
 	u64			asked;
 };
 
@@ -170,6 +173,8 @@ struct arrival {
 /**
  * struct maps - all maps of an array; under intent.tick_mutex
  * @bm:		the engine
+ * @lock:	for maps_show(), which does not hold tick_mutex: maps come and go, and
+ *		grains become larger, under it. It is never held for long
  * @map:	as in the table; @map->bits is NULL where there is none
  * @arrival:	members that wait for a slot
  * @grain_shift: log2 of sectors in a grain; grows when room gets short
@@ -190,6 +195,7 @@ struct arrival {
  */
 struct maps {
 	struct intent	*bm;
+	spinlock_t	lock;
 	struct map	map[TABLE_ENTRIES];
 	struct arrival	arrival[TABLE_ENTRIES];
 	unsigned int	grain_shift;
@@ -233,10 +239,10 @@ void maps_rewrite(struct intent *bm);
 int __must_check maps_settle(struct intent *bm, sector_t start, sector_t end);
 bool maps_complete(struct intent *bm, int slot);
 u32 maps_due(struct intent *bm, sector_t sector, sector_t *len);
-ssize_t maps_show(struct intent *bm, char *page);
 struct map *map_of(struct maps *maps, const u8 *uuid);
 void map_mark_sectors(const struct maps *maps, struct map *map, u64 start,
 		      u64 end);
+ssize_t maps_show(struct mddev *mddev, char *page);
 
 /* table.c */
 int table_place(struct intent *bm, s32 *offset, u32 *sectors);

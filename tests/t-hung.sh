@@ -69,6 +69,25 @@ heal() {
 	assert_has /dev/md0 "$1" 4096 64
 }
 
+note "what members lack is shown while an update of superblocks hangs"
+lists_one() { [ "$(grep -c ' absent .* [1-9]' /sys/block/md0/md/bitmap/members)" = 1 ]; }
+dmsetup suspend --nolockfs --noflush --noudevsync x
+quick mdadm --quiet /dev/md0 --fail "$c"
+quick wait_for 15 lists_one
+sleep 0.5 # for the update to get to the member that hangs
+quick lists_one
+if recorded "$c"; then
+	resume
+	fail "no update hangs"
+fi
+resume
+wait_for 15 recorded "$c"
+wait_for 10 remove "$c"
+mdadm --quiet /dev/md0 --re-add "$c"
+wait_letters /dev/md0 UUU
+wait_idle /dev/md0
+read_from /dev/md0 "$x"
+
 note "one hangs, another fails: writes go on, and superblocks say so"
 hang
 quick put /dev/md0 5 2048 64

@@ -59,6 +59,11 @@ bool r1_member_usable(const struct md_rdev *rdev)
 	return rdev && !test_bit(Faulty, &rdev->flags);
 }
 
+bool compat_engine_ours(const struct mddev *mddev)
+{
+	return true;
+}
+
 /* md core and raid1.c have looked at what the fuzzer takes for granted */
 bool r1_member_sound(struct mddev *mddev, const struct md_rdev *rdev)
 {
@@ -1044,9 +1049,7 @@ static void run_array(struct array *a, struct intent *bm)
 			array_arrival(a, bm, m);
 	if (bm->maps) {
 		page = malloc(PAGE_SIZE);
-		mutex_lock(&bm->tick_mutex);
-		maps_show(bm, page);
-		mutex_unlock(&bm->tick_mutex);
+		maps_show(&a->mddev, page);
 		free(page);
 	}
 	intent_settle(&a->mddev);

@@ -65,6 +65,7 @@ typedef u32 shim_dev_t;
 #define WRITE_ONCE(x, v)	((x) = (v))
 #define smp_mb()		((void)0)
 #define smp_load_acquire(p)	(*(p))
+#define data_race(x)		(x)
 #define smp_store_release(p, v)	(*(p) = (v))
 #define cond_resched()		((void)0)
 static inline void schedule(void) {}

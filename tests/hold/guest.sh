@@ -90,6 +90,36 @@ dd if=/dev/md0 bs=64k skip=64 count=1 iflag=direct status=none | cmp - "$T/versi
 md_stop /dev/md0
 assert_same "${m[@]}"
 
+note "what members lack is read in steps: members fail and return between two of them"
+loops 3 24M
+mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --assume-clean -n 3 "${m[@]}"
+wait_for 10 test -e /sys/block/md0/md/bitmap/members
+md_attr /dev/md0 bitmap/time_base 0.1
+mdadm --quiet /dev/md0 --fail "${m[2]}"
+wait_for 20 mdadm --quiet /dev/md0 --remove "${m[2]}"
+put /dev/md0 3 1024 8192
+hold maps-show
+md_attr /dev/md0 bitmap/members >"$T/members" &
+reader=$!
+wait_for 20 held
+recorded() { [[ $(rdev_state /dev/md0 "$1") != *blocked* ]]; }
+mdadm --quiet /dev/md0 --fail "${m[1]}"
+wait_for 20 recorded "${m[1]}"
+put /dev/md0 4 12288 1024
+wait_for 20 mdadm --quiet /dev/md0 --remove "${m[1]}"
+mdadm --quiet /dev/md0 --re-add "${m[2]}"
+wait_letters /dev/md0 U_U
+held 1 || fail "it was not read meanwhile"
+let_go
+wait "$reader"
+mdadm --quiet /dev/md0 --re-add "${m[1]}"
+wait_letters /dev/md0 UUU
+wait_idle /dev/md0
+no_maps() { [ ! "$(md_attr /dev/md0 bitmap/members)" ]; }
+wait_for 20 no_maps
+md_stop /dev/md0
+assert_same "${m[@]}"
+
 log=$(dmesg_since "$mark")
 if grep -E 'WARNING: |BUG:|Oops|UBSAN|refcount_t|general protection|Call Trace' <<<"$log"; then
 	fail "the kernel complained"
