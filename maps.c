@@ -87,6 +87,11 @@ static unsigned long bits_for(const struct intent *bm, unsigned int shift)
 	return (maps_size(bm) + (1ULL << shift) - 1) >> shift;
 }
 
+static u64 bits_bytes(u64 nr)
+{
+	return BITS_TO_LONGS(nr) * sizeof(long);
+}
+
 static unsigned long *bits_alloc(unsigned long nr, gfp_t gfp)
 {
 	return __vmalloc(BITS_TO_LONGS(nr) * sizeof(long), gfp | __GFP_ZERO);
@@ -189,41 +194,66 @@ static unsigned int maps_used(const struct maps *maps)
 
 /* ------------------------------------------------------------- geometry */
 
-/* The finest grain with which @quota maps fit into the table, or -ENOSPC. */
-static int grain_for(const struct maps *maps, unsigned int quota,
-		     unsigned long *blocks)
+/* Not coarser than a chunk: nothing is known in larger units; nor finer than a region. */
+static unsigned int coarsest_grain(const struct intent *bm)
 {
-	const struct intent *bm = maps->bm;
-	unsigned int coarsest = max(bm->chunk_shift, REGION_SHIFT);
+	return max(bm->chunk_shift, REGION_SHIFT);
+}
+
+/* Blocks of a map with that grain; 0 if so many of them do not fit into the table. */
+static unsigned long grain_blocks(const struct maps *maps, unsigned int quota,
+				  unsigned int shift)
+{
+	unsigned long grains = bits_for(maps->bm, shift);
 	u32 room = maps->sectors / TABLE_BLOCK_SECTORS;
+	unsigned long blocks;
+
+	if (room < TABLE_HEADERS || grains > MAP_BITS_MAX)
+		return 0;
+	blocks = DIV_ROUND_UP(grains, TABLE_BLOCK_GRAINS);
+	return blocks <= (room - TABLE_HEADERS) / quota ? blocks : 0;
+}
+
+/* Is there memory for so many maps with that grain? */
+static bool grain_affordable(const struct maps *maps, unsigned int nr,
+			     unsigned int shift)
+{
+	u64 grains = bits_for(maps->bm, shift);
+
+	return nr * (bits_bytes(grains) +
+		     bits_bytes(DIV_ROUND_UP((unsigned long)grains,
+					     TABLE_BLOCK_GRAINS))) <= maps->memory;
+}
+
+/*
+ * The finest grain, from @finest on, with which @quota maps fit into the table and the
+ * memory; or -ENOSPC.
+ */
+static int grain_for(const struct maps *maps, unsigned int quota,
+		     unsigned int finest, unsigned long *blocks)
+{
 	unsigned int shift;
 
-	if (room < TABLE_HEADERS)
-		return -ENOSPC;
-	*blocks = (room - TABLE_HEADERS) / quota;
-	for (shift = maps->recent_shift; *blocks && shift <= coarsest; shift++) {
-		unsigned long need = DIV_ROUND_UP(bits_for(bm, shift),
-						  TABLE_BLOCK_GRAINS);
-
-		if (need > *blocks || bits_for(bm, shift) > MAP_BITS_MAX)
-			continue;
-		*blocks = need;
-		return shift;
+	for (shift = finest; shift <= coarsest_grain(maps->bm); shift++) {
+		*blocks = grain_blocks(maps, quota, shift);
+		if (*blocks && grain_affordable(maps, quota, shift))
+			return shift;
 	}
 	return -ENOSPC;
 }
 
 /*
  * Choose a grain for at least @need maps: as many as possible with the finest
- * grain, or else as few as possible.
+ * grain, or else as few as possible. It is never finer than the present one.
  */
 static int maps_layout(struct maps *maps, unsigned int need)
 {
+	unsigned int finest = max(maps->recent_shift, maps->grain_shift);
 	unsigned int quota, found = 0;
 	unsigned long blocks;
 
 	for (quota = TABLE_ENTRIES; quota >= max(need, 1U); quota /= 2) {
-		int shift = grain_for(maps, quota, &blocks);
+		int shift = grain_for(maps, quota, finest, &blocks);
 
 		if (shift < 0 || (found && shift >= maps->grain_shift))
 			continue;
@@ -232,10 +262,19 @@ static int maps_layout(struct maps *maps, unsigned int need)
 		maps->blocks = blocks;
 		maps->grain_shift = shift;
 		maps->grains = bits_for(maps->bm, shift);
-		if (maps->grain_shift == maps->recent_shift)
+		if (maps->grain_shift == finest)
 			break;
 	}
 	return found ? 0 : -ENOSPC;
+}
+
+/* Is there no room for another map with this grain, on the members or in memory? */
+static bool maps_full(const struct maps *maps)
+{
+	unsigned int used = maps_used(maps);
+
+	return used >= maps->quota ||
+	       !grain_affordable(maps, used + 1, maps->grain_shift);
 }
 
 static int map_alloc(const struct maps *maps, struct map *map, gfp_t gfp)
@@ -293,7 +332,7 @@ static int maps_grow(struct maps *maps)
 	fresh = kmemdup(maps, sizeof(*maps), gfp);
 	if (!fresh)
 		return -ENOMEM;
-	err = maps_layout(fresh, maps->quota + 1);
+	err = maps_layout(fresh, maps_used(maps) + 1);
 	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
 		struct map *to = &fresh->map[nr];
 
@@ -412,9 +451,9 @@ static struct map *map_new(struct intent *bm, const u8 *uuid)
 
 	lockdep_assert_held(&bm->tick_mutex);
 
-	if (maps_used(maps) >= maps->quota)
+	if (maps_full(maps))
 		maps_drop_synced(bm);
-	if (maps_used(maps) >= maps->quota)
+	if (maps_full(maps))
 		err = maps_grow(maps);
 	if (err) {
 		/* for lack of memory, nobody is forgotten */
@@ -1643,22 +1682,44 @@ void maps_rewrite(struct intent *bm)
 
 /* ------------------------------------------------------- start and end */
 
+/* What the bits of an array leave of the memory that it may take. */
+static u64 maps_memory(const struct intent *bm)
+{
+	u64 most = intent_memory(), used = bm->chunks + (bm->pages << PAGE_SHIFT);
+
+	return most > used ? most - used : 0;
+}
+
+/* At most one half of @memory is for what is recent, the rest is for maps. */
+static int recent_alloc(struct maps *maps, u64 memory)
+{
+	const struct intent *bm = maps->bm;
+	unsigned int shift = min(bm->chunk_shift, 3U);
+
+	while (shift < bm->chunk_shift &&
+	       (bits_for(bm, shift) > MAP_BITS_MAX ||
+		bits_bytes(bits_for(bm, shift)) > memory / 2))
+		shift++;
+	if (bits_bytes(bits_for(bm, shift)) > memory / 2)
+		return -ENOMEM;
+	maps->recent_shift = shift;
+	maps->memory = memory - bits_bytes(bits_for(bm, shift));
+	maps->recent = bits_alloc(bits_for(bm, shift), intent_gfp(bm));
+	return maps->recent ? 0 : -ENOMEM;
+}
+
 static bool maps_alloc(struct intent *bm)
 {
-	unsigned int shift = min(bm->chunk_shift, 3U);
-	struct maps *maps;
+	struct maps *maps = kzalloc(sizeof(*maps), GFP_KERNEL);
 	int nr;
 
-	while (bits_for(bm, shift) > MAP_BITS_MAX && shift < bm->chunk_shift)
-		shift++;
-	maps = kzalloc(sizeof(*maps), GFP_KERNEL);
-	if (!maps)
-		return false;
-	maps->bm = bm;
-	spin_lock_init(&maps->lock);
-	maps->recent_shift = shift;
-	maps->recent = bits_alloc(bits_for(bm, shift), intent_gfp(bm));
-	if (!maps->recent) {
+	if (maps) {
+		maps->bm = bm;
+		spin_lock_init(&maps->lock);
+	}
+	if (!maps || recent_alloc(maps, maps_memory(bm))) {
+		pr_warn("md-raid1: %s: no memory for member maps, bits are kept while a member is away\n",
+			mdname(bm->mddev));
 		kfree(maps);
 		return false;
 	}
@@ -1670,33 +1731,60 @@ static bool maps_alloc(struct intent *bm)
 	return true;
 }
 
-/* Take over the geometry from a stamp, and the maps; false if it is nonsense. */
-static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
+/**
+ * maps_expect() - make room for the maps that a table has
+ * @bm:		the engine; bm->maps has the geometry from the stamp, and no map
+ * @h:		the table's header, which is valid
+ *
+ * Context: may sleep.
+ * Return: 0, or -ENOMEM
+ */
+int maps_expect(struct intent *bm, const struct table_header *h)
 {
 	struct maps *maps = bm->maps;
-	unsigned long blocks;
-	int nr, shift;
+	unsigned int nr, used = 0;
+	int err = 0;
+
+	for (nr = 0; nr < maps->quota; nr++)
+		if (h->entry[nr].flags & ENTRY_USED)
+			used++;
+	if (!grain_affordable(maps, used, maps->grain_shift))
+		return -ENOMEM;
+	for (nr = 0; !err && nr < maps->quota; nr++)
+		if (h->entry[nr].flags & ENTRY_USED)
+			err = map_alloc(maps, &maps->map[nr], intent_gfp(bm));
+	return err;
+}
+
+/*
+ * Take over the geometry from a stamp, and the maps. The grain need not be what
+ * maps_layout() would choose: that depends on how many maps there were once, and on the
+ * memory of the machine. -EINVAL if the stamp is nonsense, -ENOMEM.
+ */
+static int maps_adopt(struct intent *bm, const struct table_stamp *stamp)
+{
+	u32 shift = le32_to_cpu(stamp->grain_shift);
+	struct maps *maps = bm->maps;
+	int nr, err;
 
 	maps->offset = (s32)le32_to_cpu(stamp->offset);
 	maps->sectors = le32_to_cpu(stamp->sectors);
 	maps->quota = le32_to_cpu(stamp->quota);
 	maps->generation = le64_to_cpu(stamp->generation);
 	if (!maps->quota || maps->quota > TABLE_ENTRIES ||
-	    maps->offset % TABLE_BLOCK_SECTORS)
-		return false;
-	shift = grain_for(maps, maps->quota, &blocks);
-	if (shift < 0 || shift != le32_to_cpu(stamp->grain_shift))
-		return false;
-	if (!table_held(bm))
-		return false;
+	    maps->offset % TABLE_BLOCK_SECTORS ||
+	    shift > coarsest_grain(bm))
+		return -EINVAL;
+	maps->blocks = grain_blocks(maps, maps->quota, shift);
+	if (!maps->blocks || !table_held(bm))
+		return -EINVAL;
+	/* as on a machine with more memory: maps would be finer than what is recent */
+	if (shift < maps->recent_shift)
+		return -ENOMEM;
 	maps->grain_shift = shift;
-	maps->blocks = blocks;
-	maps->grains = bits_for(bm, maps->grain_shift);
-	for (nr = 0; nr < maps->quota; nr++)
-		if (map_alloc(maps, &maps->map[nr], intent_gfp(bm)))
-			return false;
-	table_read(bm);
-	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+	maps->grains = bits_for(bm, shift);
+	err = table_read(bm);
+	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
 
 		if (!(map->entry.flags & ENTRY_USED))
@@ -1704,7 +1792,7 @@ static bool maps_adopt(struct intent *bm, const struct table_stamp *stamp)
 		else if (map->bits)
 			map->weight = bitmap_weight(map->bits, maps->grains);
 	}
-	return true;
+	return err;
 }
 
 /* Is there a member in the newest superblock that is not here? */
@@ -1753,10 +1841,14 @@ void maps_create(struct intent *bm, const struct table_stamp *stamp)
 	maps = bm->maps;
 	maps->vanished = someone_vanished(bm->mddev);
 	if (stamp && table_stamp_valid(stamp, bm->mddev->uuid)) {
-		if (maps_adopt(bm, stamp))
+		int err = maps_adopt(bm, stamp);
+
+		if (!err)
 			return;
-		pr_warn("md-raid1: %s: the stamp of the member maps makes no sense, or no member in sync has room for them: members that return are copied in full\n",
-			name);
+		pr_warn("md-raid1: %s: %s: members that return are copied in full\n",
+			name, err == -ENOMEM ?
+			"no memory for the member maps, they are ignored" :
+			"the stamp of the member maps makes no sense, or no member in sync has room for them");
 		maps_destroy(bm);
 		if (!maps_alloc(bm))
 			return;

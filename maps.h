@@ -192,6 +192,7 @@ struct arrival {
  *		2^@recent_shift sectors. Set by writes, with no lock; cleared
  *		with the chunk.
  * @recent_shift: at most a chunk's, and at most @grain_shift
+ * @memory:	bytes that the maps may take
  */
 struct maps {
 	struct intent	*bm;
@@ -210,6 +211,7 @@ struct maps {
 	bool		vanished;
 	unsigned long	*recent;
 	unsigned int	recent_shift;
+	u64		memory;
 };
 
 void maps_create(struct intent *bm, const struct table_stamp *stamp);
@@ -242,6 +244,7 @@ u32 maps_due(struct intent *bm, sector_t sector, sector_t *len);
 struct map *map_of(struct maps *maps, const u8 *uuid);
 void map_mark_sectors(const struct maps *maps, struct map *map, u64 start,
 		      u64 end);
+int __must_check maps_expect(struct intent *bm, const struct table_header *h);
 ssize_t maps_show(struct mddev *mddev, char *page);
 
 /* table.c */
@@ -249,7 +252,7 @@ int table_place(struct intent *bm, s32 *offset, u32 *sectors);
 bool table_fits(const struct intent *bm, const struct md_rdev *rdev);
 u32 table_slots(const struct intent *bm);
 bool table_held(const struct intent *bm);
-void table_read(struct intent *bm);
+int __must_check table_read(struct intent *bm);
 bool __must_check table_peek(struct intent *bm, struct md_rdev *rdev,
 			     const struct table_stamp *st,
 			     struct table_header *h);

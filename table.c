@@ -512,13 +512,15 @@ static bool header_read(struct intent *bm, struct table_header *h)
  * @bm:	the engine; bm->maps has the geometry and generation from the stamp
  *
  * What is damaged is said in one line, and costs copying.
+ *
+ * Return: 0; -ENOMEM if there is no memory for the maps
  */
-void table_read(struct intent *bm)
+int table_read(struct intent *bm)
 {
 	struct maps *maps = bm->maps;
 	struct table_header *h;
 	unsigned int lost = 0;
-	int nr;
+	int nr, err;
 
 	BUILD_BUG_ON(sizeof(struct table_entry) != 64);
 	BUILD_BUG_ON(sizeof(struct table_more) != 64);
@@ -532,9 +534,10 @@ void table_read(struct intent *bm)
 		pr_warn("md-raid1: %s: the table of member maps is damaged or not the last one, it is ignored: members that return are copied in full\n",
 			mdname(bm->mddev));
 		kfree(h);
-		return;
+		return 0;
 	}
-	for (nr = 0; nr < TABLE_ENTRIES; nr++) {
+	err = maps_expect(bm, h);
+	for (nr = 0; !err && nr < TABLE_ENTRIES; nr++) {
 		struct map *map = &maps->map[nr];
 
 		if (!(h->entry[nr].flags & ENTRY_USED))
@@ -550,6 +553,7 @@ void table_read(struct intent *bm)
 		pr_warn("md-raid1: %s: %u sectors of the member maps are damaged, what they speak of is copied\n",
 			mdname(bm->mddev), lost);
 	kfree(h);
+	return err;
 }
 
 /* ------------------------------------------------- the table of a stranger */

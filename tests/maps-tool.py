@@ -10,6 +10,9 @@ usage: maps-tool.py info FILE		geometry and entries
        maps-tool.py flip FILE OFFSET	one bit of the byte there
        maps-tool.py zero FILE OFFSET LENGTH
        maps-tool.py unclock FILE	the stamp as an older module writes it
+       maps-tool.py craft FILE SHIFT QUOTA USED	stamp and header of a table with
+					such grains, and USED entries, the first
+					of which has the present one's UUID
 FILE may be several: FILE,FILE...
 """
 import os
@@ -19,6 +22,8 @@ import zlib
 
 MAGIC = 0xa92b4efc
 STAMP_AT = 136
+STAMP_SIZE = 56
+BLOCK_GRAINS = 31744
 
 
 class Table:
@@ -70,6 +75,32 @@ class Table:
                 "other": self.other_at, "end": self.table_at + self.size}[what]
 
 
+    def craft(self, shift, quota, used):
+        size, = struct.unpack("<Q", self.read(self.bitmap_at + 40, 8))
+        uuid = self.read(self.bitmap_at + 8, 16)
+        grains = (size + (1 << shift) - 1) >> shift
+        stamp = bytearray(self.read(self.stamp_at, STAMP_SIZE))
+        struct.pack_into("<II", stamp, 32, shift, quota)
+        struct.pack_into("<I", stamp, 4, crc(uuid + stamp[8:]))
+        h = bytearray(self.read(self.header_at, 4096))
+        struct.pack_into("<I", h, 12, shift)
+        struct.pack_into("<QI", h, 24, grains, -(-grains // BLOCK_GRAINS))
+        first = min(nr for nr, *_ in self.entries.values())
+        entry = h[128 + first * 64:192 + first * 64]
+        for nr in range(16):
+            at = 128 + nr * 64
+            h[at:at + 64] = entry if nr < used else bytes(64)
+            h[at] = (entry[0] + nr) % 256 if nr < used else 0
+        struct.pack_into("<I", h, 8, crc(h[:8] + bytes(4) + h[12:]))
+        self.write(self.header_at, h)
+        self.write(self.stamp_at, stamp)
+
+
+# crc32_le() with ~0 in the kernel, which does not invert the result
+def crc(data):
+    return zlib.crc32(bytes(data)) ^ 0xffffffff
+
+
 def main(cmd, name, *args):
     t = Table(name)
     if cmd == "info":
@@ -89,6 +120,8 @@ def main(cmd, name, *args):
         at = int(args[0])
         (old,) = t.read(at, 1)
         t.write(at, bytes([old ^ 1 << at % 8]))
+    elif cmd == "craft":
+        t.craft(*map(int, args))
     elif cmd == "zero":
         t.write(int(args[0]), bytes(int(args[1])))
     elif cmd == "unclock":
