@@ -58,7 +58,7 @@ wait_for 10 clean
 echo 100 >$bm/time_base
 put 0
 # writes take long, flushes do not
-echo "0 $(sectors "$b") delay $b 0 0 $b 0 6000 $b 0 0" | dm_table x
+echo "0 $(sectors "$b") delay $b 0 0 $b 0 $((6000 * ${SLOW:-1})) $b 0 0" | dm_table x
 put 0 &
 sleep 0.5
 echo 0.1 >$bm/time_base
@@ -69,8 +69,9 @@ for ((i = 0; i < 10; i++)); do
 	assert_eq "$left" 1 "dirty bits during a write"
 done
 assert_ge "$i" 3 "looks at the bits"
-wait $!
+# what is delayed ends then
 dm_heal x "$b"
+wait $!
 wait_for 10 clean
 md_stop /dev/md0
 dmsetup remove --noudevsync x
