@@ -1562,6 +1562,7 @@ static void member_seen(struct r1_member *m, const struct md_rdev *rdev)
 static bool __must_check member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 {
 	struct r1_member *m = &conf->member[slot];
+	bool old_super = conf->intent && !rdev->sb_events;
 	unsigned long flags;
 
 	m->next_read = 0;
@@ -1569,7 +1570,10 @@ static bool __must_check member_publish(struct r1_conf *conf, int slot, struct m
 	WRITE_ONCE(m->slow_row, 0);
 	m->left = false;
 	m->late = false;
-	WRITE_ONCE(m->withheld, false);
+	/* as in r1_member_demote(): sysfs gives a slot without an update before */
+	WRITE_ONCE(m->withheld, old_super);
+	if (old_super)
+		set_bit(MD_SB_CHANGE_DEVS, &conf->mddev->sb_flags);
 	/* whatever it was before */
 	clear_bit(In_sync, &rdev->flags);
 	rdev->recovery_offset = 0;

@@ -52,8 +52,8 @@ struct r1_gate {
  *		forgotten, no other is
  * @late:	it came to be in sync while a resync was due, or was one event behind at
  *		the start: see r1_late()
- * @withheld:	at the start it was found to be an older copy of itself, and superblocks do
- *		not say yet that it is to be recovered: its bitmap stays as it is
+ * @withheld:	it is to be recovered, and its superblock does not say so yet, but may have
+ *		it in sync: the bitmap on it stays as it is, as its clock may tell
  * @held:	requests may use the member, which is to leave: its nr_pending is held
  *		until @grace has passed; under r1_conf.lock
  * @leaving:	the member that was in the slot, until md core has been told that it

@@ -172,6 +172,38 @@ whole $md UU "$a" "$b"
 assert_ge "$(counted "$a")" $all "KiB copied"
 md_stop $md
 
+note "put back while the array was stopped, and given its slot by sysfs before a crash"
+create
+image "$a" early
+later 2
+want=$(sum $md)
+md_stop $md
+put_back early "$a"
+echo 0 >/sys/module/md_mod/parameters/start_ro
+md_assemble --run $md "$b"
+echo 1 >/sys/module/md_mod/parameters/start_ro
+md_attr $md sync_action frozen
+cat "/sys/class/block/${a##*/}/dev" >/sys/block/md0/md/new_dev
+echo 0 >"/sys/block/md0/md/dev-${a##*/}/slot"
+image "$a" crashed
+image "$b" crashed-too
+md_attr $md sync_action idle
+whole $md UU "$a" "$b"
+md_stop $md
+put_back crashed "$a"
+put_back crashed-too "$b"
+count "$a"
+mdadm --quiet --assemble --run $md "$a" "$b"
+mdadm --quiet --readwrite $md || true
+wait_idle $md
+if [ "$(md_letters $md)" = UU ]; then
+	assert_ge "$(counted "$a")" $all "KiB copied"
+	whole $md UU "$a" "$b"
+else
+	assert_eq "$(md_letters $md)" _U members
+fi
+md_stop $md
+
 note "put back in the midst of its recovery"
 create
 out "$b"
