@@ -78,12 +78,17 @@ static bool begins_in_past(const struct table_entry *theirs,
 
 	if (!parting_of(theirs, more, &p))
 		return false;
-	/* a nameless map begins with the start after which it was made */
+	/*
+	 * A nameless map begins with the start after which it was made. Its highest count
+	 * and clock are those that the member itself had then, and one more.
+	 */
 	if (!(theirs->flags & ENTRY_NAMED)) {
 		if (!p.events[1])
 			return false;
 		p.events[1]--;
 		p.events[0] = p.events[1];
+		p.clock[1]--;
+		p.clock[0] = p.clock[1];
 	}
 	return p.events[0] >= ours->events[0] && p.events[1] <= ours->events[1] &&
 	       max(p.clock[0], ours->clock[0]) <= min(p.clock[1], ours->clock[1]);

@@ -112,6 +112,26 @@ permit "$(uuid_of "$b")"
 back
 assert_ge "$(counted "$b")" $all "KiB copied"
 
+note "it was put back to an earlier state before it was used alone: everything is copied"
+md_stop $md
+create
+md_attr $md safe_mode_delay 0 # the array stays active, so that event counts stand still
+scatter $md 6 5 0 500
+settle $md "$a"
+dd if="$b" of="$T/early" bs=1M iflag=direct status=none
+scatter $md 7 5 1200 500
+settle $md "$a"
+dd if="$a" of="$T/off" bs=1M iflag=direct status=none
+md_stop $md
+dd if="$T/off" of="$a" bs=1M oflag=direct conv=notrunc status=none
+dd if="$T/early" of="$b" bs=1M oflag=direct conv=notrunc status=none
+assemble $md "$a"
+fork
+refused
+permit "$(uuid_of "$b")"
+back
+assert_ge "$(counted "$b")" $all "KiB copied"
+
 note "stock raid1 has run there: everything is copied"
 fork
 md_stop $md
