@@ -21,7 +21,8 @@
  *   A rollback: an image of a member is kept at any time, and the member is put
  *   back to it while it is away. A clock in the stamp tells.
  *   A repair: a member in sync differs and nothing says so, until repair copies
- *   what one of the members has to the others.
+ *   what one of the members has to the others, those being recovered among them. The
+ *   array may be idle then, and a fault unrecorded.
  *
  * What is left out, and why that does no harm
  *   - Contents are ranks in order of writing: 0 is older than what the last flush
@@ -58,7 +59,12 @@
  *     ahead of a session of stock, and no image is taken in such a session.
  *   - A fork is one member's, all clocks are known, and members have numbers of
  *     their own: a new one has none that another half has given away.
- *   - Until a repair, each of the different contents is as good as the other.
+ *   - Until a repair, each of the different contents is as good as the other. In an
+ *     idle array that lasts until the superblock update that a repair ends with:
+ *     nothing is resynced there, so a crash may bring the difference back.
+ *   - What check, recovery and failed reads mend is the same step as a repair. Mending
+ *     while a resync is due is not there: it writes to one member what the resync
+ *     writes to all.
  *   - Stock raid1 is better than in truth: it flushes before it clears, copies
  *     all chunks with bits, unites copies of the bitmap, resyncs what differs in
  *     the last event, takes back no event and shares none. Its own mistakes are
@@ -170,6 +176,7 @@ struct state {
 	byte set, safe, need;		/* the chunk */
 	byte recent;
 	byte odd;			/* members in sync differ unnoticed */
+	byte mended;			/* ... until the repair ends */
 	byte write[G], value[G];	/* is under way; what it writes */
 	byte cur[G], known, fresh;	/* what reads give; not by chance; was
 					   acknowledged since the start */
@@ -397,8 +404,7 @@ static const struct {
 		  .pair = 1 } },
 	[REPAIR_BEHIND] = { "repair-behind", "I2",
 		"... and is not written to a member that is being recovered",
-		{ .faults = 1, .odds = 1, .total = 2, .one_grain = 1,
-		  .pair = 1 } },
+		{ .faults = 1, .odds = 1, .total = 2, .one_grain = 1 } },
 };
 
 /*
@@ -1308,6 +1314,10 @@ static void update(struct state *s, bool force)
 	if (!s->devs) {
 		s->unrecorded = 0;
 		s->apart -= !!s->apart;
+		/* it has flushed the caches, and says which members are gone */
+		s->odd &= ~s->mended;
+		s->fresh |= s->mended;
+		s->mended = 0;
 	}
 	events_confirm(s);
 }
@@ -1514,6 +1524,8 @@ static void op_equal(struct state *s, int unused)
 {
 	(void)unused;
 	saw(RESYNCED, true);
+	if (s->need)
+		s->odd = 0;
 	s->need = 0;
 	s->unclean = 0;
 	s->known = ALL;
@@ -1521,8 +1533,10 @@ static void op_equal(struct state *s, int unused)
 }
 
 /*
- * Repair: all members get what @first has, those that are being recovered as well. It
- * is recorded like a write, but acknowledges nothing.
+ * Repair, window_rewrites() and intent_rewrite(): all members get what @first has, those
+ * that are being recovered as well. It is recorded like a write, but acknowledges
+ * nothing, and the array does not turn active for it. So where it is idle, a crash may
+ * bring the difference back before md core ends the repair with a superblock update.
  */
 static void op_repair(struct state *s, int arg)
 {
@@ -1547,6 +1561,11 @@ static void op_repair(struct state *s, int arg)
 		d->may[g] |= 1 << value;
 	}
 	s->cur[g] = value;
+	if (s->idle) {
+		s->mended |= 1 << g;
+		s->fresh &= ~(1 << g);
+		return;
+	}
 	s->odd &= ~(1 << g);
 	s->fresh |= 1 << g;
 }

@@ -422,6 +422,7 @@ static void forget(struct state *s)
 			s->stale &= ~(1 << m);
 	if (!s->unclean || !s->need)
 		s->first = 0;
+	s->mended &= s->odd;
 	for_each(i)
 		forget_late(s, &s->disk[i]);
 	/* a flush makes no difference any more */
@@ -459,16 +460,17 @@ static uint32_t grain_key(const struct state *s, int g)
 {
 	uint32_t key = s->write[g] | s->value[g] << 2 | s->cur[g] << 5 |
 		       (s->known >> g & 1) << 8 | (s->recent >> g & 1) << 9 |
-		       (s->fresh >> g & 1) << 10 | (s->odd >> g & 1) << 11;
+		       (s->fresh >> g & 1) << 10 | (s->odd >> g & 1) << 11 |
+		       (s->mended >> g & 1) << 12;
 
 	for_each(i) {
 		const struct disk *d = &s->disk[i];
 		uint32_t of = d->val[g] + 8 * d->may[g] +
 			      128 * (s->map[i].bits >> g & 1);
 
-		key += of * (1 + d->place) * (1 + 2 * d->truth) << 12;
+		key += of * (1 + d->place) * (1 + 2 * d->truth) << 13;
 		for_each_map(m)
-			key += 3 * (d->block[m] >> g & 1) << 12;
+			key += 3 * (d->block[m] >> g & 1) << 13;
 	}
 	return key;
 }
@@ -481,6 +483,7 @@ static void order_grains(struct state *s)
 		return;
 	swap_grains(moves.grain);
 	s->odd = swapped(s->odd);
+	s->mended = swapped(s->mended);
 	for_each_image(i) {
 		swap_grains(s->disk[i].val);
 		swap_grains(s->disk[i].may);

@@ -711,9 +711,8 @@ static bool is_source(struct state *s, int i, int g)
 
 static void repair(const struct state *s, int g)
 {
-	if (!(s->odd >> g & 1) || s->unclean || s->write[g] || s->idle)
-		return;
-	if (s->pending || s->apart || (s->sb_failed && s->unrecorded))
+	if (!(s->odd >> g & 1) || s->mended >> g & 1 || s->unclean ||
+	    s->write[g] || count(s, INSYNC) < 2)
 		return;
 	for_each(i) {
 		struct state t = *s;
