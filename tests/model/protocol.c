@@ -19,7 +19,8 @@
  *   own with its own maps, is written to and stopped, and is offered again, with
  *   the administrator's permission to discard its changes or without.
  *   A rollback: an image of a member is kept at any time, and the member is put
- *   back to it while it is away. A clock in the stamp tells.
+ *   back to it while it is away. A clock in the stamp tells. It may be started alone
+ *   before it comes back, and be stopped again before superblocks are written.
  *   A repair: a member in sync differs and nothing says so, until repair copies
  *   what one of the members has to the others, those being recovered among them. The
  *   array may be idle then, and a fault unrecorded.
@@ -87,9 +88,7 @@
  *   that differ; and two members, with more such events, as they are fewer. Each
  *   known way to break the protocol is found with 1 to 4 such events, those of
  *   forks, rollbacks and repairs with two members. What takes more of them was not
- *   looked at. Forks and images are in one run with three members and two events
- *   only, at most: a member that is put back, and then started alone, gets a clock
- *   that it has not earned if it is stopped before superblocks are written.
+ *   looked at.
  *
  * What is checked: state_check() in each state; that each state leads to one where
  * all is well, if nothing else happens (all_is_well()); that what has to be put to
@@ -116,6 +115,7 @@ enum place { AWAY, SPARE, FAULTY, BEHIND, INSYNC };
 enum { UNJUDGED, UNKNOWN, KNOWN };	/* a spare: what it lacks */
 enum { WITNESS = 1, WAITING = 2 };	/* flags of an entry */
 enum { BITMAP = 1, FULL };		/* map.used of who is behind, without maps */
+enum { WRITTEN = 1, UNWRITTEN };	/* superblocks, since the start */
 enum { OTHER = 1, FORK };		/* superblock of another one, of the other half */
 
 struct entry {
@@ -183,6 +183,8 @@ struct state {
 
 	byte cleared;
 	byte clock, settled;
+	byte early;			/* stamps have the clock that was found at the
+					   start; UNWRITTEN: as have superblocks */
 	byte img_events, img_cleared, img_stamp, img_floor;
 	byte img_clock, img_settled;
 	byte generation, dirty, stale;
@@ -226,7 +228,7 @@ enum breakage {
 	LATE_FIRST, NO_WITNESS, JOIN_FIRST, LAST_FAULTY, ACK_REFUSED,
 	WRITE_REFUSED, UNSETTLED, BY_COUNTS, NO_UNION, NO_CLOCK,
 	CLOCK_LATE, CLOCK_ONCE, SETTLE_CLOCK, START_CLOCK, DEMOTED_LATE,
-	OLD_FIRST, REPAIR_NO_BIT, REPAIR_UNMARKED, REPAIR_BEHIND,
+	PARTING_CLOCK, STAMP_EARLY, JOIN_EARLY, OLD_FIRST, REPAIR_NO_BIT, REPAIR_UNMARKED, REPAIR_BEHIND,
 	BREAKAGES
 };
 
@@ -389,6 +391,18 @@ static const struct {
 		  .pair = 1 } },
 	[DEMOTED_LATE] = { "demoted-late", "I8",
 		"... and a member's clock is written before superblocks say the result",
+		{ .stops = 1, .crashes = 1, .images = 1, .total = 3,
+		  .one_grain = 1, .pair = 1 } },
+	[PARTING_CLOCK] = { "parting-clock", "I8",
+		"after a fork, a half that was put back counts as one that was not",
+		{ .crashes = 1, .forks = 1, .images = 1, .total = 3,
+		  .one_grain = 1, .pair = 1 } },
+	[STAMP_EARLY] = { "stamp-early", "I8",
+		"a start gives a new clock before superblocks are written",
+		{ .stops = 1, .forks = 1, .images = 1, .total = 3,
+		  .one_grain = 1, .pair = 1 } },
+	[JOIN_EARLY] = { "join-early", "I8",
+		"a member that was put back gets a new clock as it joins, before its superblock",
 		{ .stops = 1, .crashes = 1, .images = 1, .total = 3,
 		  .one_grain = 1, .pair = 1 } },
 	[OLD_FIRST] = { "old-first", "I8",
@@ -723,6 +737,7 @@ static void put_super(struct state *s, int i)
 		d->behind = 2;
 	d->clean = s->idle && !s->unclean;
 	d->foreign = s->alien ? FORK : 0;
+	d->hidden &= !s->alien;
 	d->blank = 0;
 }
 
@@ -834,6 +849,34 @@ static void stage(struct state *s, enum stage what)
 		s->generation++;
 }
 
+static void maps_refresh(struct state *s);
+
+/* intent_clock_sent(): the clock is about to be written to members in slots. */
+static void clock_sent(struct state *s)
+{
+	bool any = false;
+
+	for_each(i) {
+		struct disk *d = &s->disk[i];
+
+		if (!clocks || !usable(s, i) || s->mode != OURS ||
+		    d->told[0] == s->clock)
+			continue;
+		d->told[0] = s->clock;
+		any = true;
+	}
+	if (any)
+		maps_refresh(s);
+}
+
+/* clock_arrived(): a member that has failed may have an older one. */
+static void clock_arrived(struct state *s)
+{
+	for_each(i)
+		if (clocks && usable(s, i) && s->mode == OURS)
+			s->disk[i].told[1] = s->disk[i].told[0];
+}
+
 /* intent_super_fill(), intent_write_super() */
 static void write_page(struct state *s)
 {
@@ -852,12 +895,15 @@ static void write_page(struct state *s)
 		s->img_clock = s->clock;
 		s->img_settled = s->settled;
 	}
+	clock_sent(s);
 	stage(s, PAGE);
+	clock_arrived(s);
 }
 
 /* maps_commit() */
 static bool commit_maps(struct state *s)
 {
+	clock_sent(s);
 	for_each_map(m)
 		if (!s->map[m].used)
 			s->stale &= ~(1 << m);
@@ -881,30 +927,23 @@ static void write_metadata(struct state *s)
 		write_page(s);
 }
 
-static void maps_refresh(struct state *s);
-
-/* The clock is about to be written to all, or it was. */
-static void clock_told(struct state *s, bool written)
-{
-	for_each(i) {
-		struct disk *d = &s->disk[i];
-
-		if (!clocks || !usable(s, i) || s->mode != OURS)
-			continue;
-		if (written)
-			d->told[1] = d->told[0];
-		else
-			d->told[0] = s->clock;
-	}
-}
-
-/* The bitmap's superblock, and before it what maps say of who gets it. */
+/* The bitmap's superblock, and before it what maps say of members that get it. */
 static void write_clock(struct state *s)
 {
-	clock_told(s, false);
 	maps_refresh(s);
 	write_metadata(s);
-	clock_told(s, true);
+}
+
+/*
+ * intent_clock_advance(): the next but one after a start, as members that are missing
+ * may have the next one, of a write that a crash has cut short. Not before superblocks
+ * have been written (intent_may_forget()): a member that was put back and is started
+ * alone must not get a newer one if nothing else says that it was started.
+ */
+static void clock_advance(struct state *s)
+{
+	s->clock += s->early ? 2 : 1;
+	s->early = 0;
 }
 
 /*
@@ -915,7 +954,7 @@ static bool clock_settle(struct state *s, int faulty)
 {
 	if (!clocks || s->mode != OURS)
 		return true;
-	s->clock++;
+	clock_advance(s);
 	write_clock(s);
 	if (count(s, FAULTY) != faulty)
 		return false;
@@ -1124,7 +1163,7 @@ static void map_new_nameless(struct state *s)
 	if (!clocks)
 		return;
 	s->map[m].clock[0] = s->settled;
-	s->map[m].clock[1] = s->clock - 1;
+	s->map[m].clock[1] = s->early ? s->clock + 1 : s->clock - 1;
 }
 
 static bool maps_recorded(const struct state *s)
@@ -1151,16 +1190,22 @@ static void saw_verdict(enum verdict verdict, int from)
 	saw(RETURN_REFUSED, verdict == REFUSED);
 }
 
-/* Do our entry @o for a member and its own entry @t begin when they parted? */
+/*
+ * Do our entry @o for a member and its own entry @t begin when they parted? The upper
+ * ends of one without a name are by one above what the member itself had then.
+ */
 static bool parted(const struct state *s, int o, const struct entry *t, bool named)
 {
 	const byte *range = s->map[o].events, *clock = s->map[o].clock;
 	byte low = min(range[0], range[1]), high = max(range[0], range[1]);
 	byte first = named ? min(t->events[0], t->events[1]) : t->events[1] - 1;
 	byte last = named ? max(t->events[0], t->events[1]) : first;
+	bool own = !named && broken != PARTING_CLOCK;
+	byte newest = own ? t->clock[1] - 1 : t->clock[1];
+	byte oldest = own ? newest : t->clock[0];
 
-	return first >= low && last <= high && t->clock[0] <= clock[1] &&
-	       clock[0] <= t->clock[1];
+	return first >= low && last <= high && oldest <= clock[1] &&
+	       newest >= clock[0];
 }
 
 /*
@@ -1282,8 +1327,10 @@ static void write_supers(struct state *s)
 	s->events++;
 	events_next(s);
 	stage(s, SUPER);
-	if (!s->sb_failed && !s->devs)
-		events_confirm(s);
+	if (s->sb_failed || s->devs)
+		return;
+	events_confirm(s);
+	s->early = min(s->early, WRITTEN);
 }
 
 /* md_update_sb() with intent_update_super() */
@@ -1314,6 +1361,7 @@ static void update(struct state *s, bool force)
 	if (!s->devs) {
 		s->unrecorded = 0;
 		s->apart -= !!s->apart;
+		s->early = min(s->early, WRITTEN);
 		/* it has flushed the caches, and says which members are gone */
 		s->odd &= ~s->mended;
 		s->fresh |= s->mended;
@@ -1364,7 +1412,7 @@ static bool put_back(const struct state *s, int i)
 	byte clock = s->disk[i].clock;
 
 	return clocks && s->mode == OURS && broken != NO_CLOCK &&
-	       (clock < s->settled || clock > s->clock);
+	       (clock < s->settled || clock > s->clock + !!s->early);
 }
 
 /* Without maps: may it return by the bitmap alone? */
@@ -1472,6 +1520,10 @@ static void op_settle(struct state *s, int unused)
 	int faulty = count(s, FAULTY);
 
 	(void)unused;
+	if (s->early == UNWRITTEN) {
+		update(s, true);
+		return;
+	}
 	if (broken != NO_SETTLE_FLUSH)
 		stage(s, FLUSH);
 	if (broken != SETTLE_CLOCK && !clock_settle(s, faulty))
@@ -1603,7 +1655,8 @@ static void op_tick(struct state *s, int unused)
 	if (count(s, FAULTY) != faulty)
 		return;
 	if (idle && broken != CLEAR_UNRECORDED &&
-	    (fault_unrecorded(s) || (has_maps(s) && !maps_recorded(s)))) {
+	    (fault_unrecorded(s) || s->early == UNWRITTEN ||
+	     (has_maps(s) && !maps_recorded(s)))) {
 		saw(PASS_UNRECORDED, true);
 		update(s, true);
 		return;
@@ -1833,7 +1886,10 @@ static bool clocks_compare(struct state *s, int lead)
 	bool older = false;
 
 	s->settled = s->disk[lead].settled;
-	s->clock = s->disk[lead].clock + 2;
+	s->clock = s->disk[lead].clock;
+	s->early = UNWRITTEN;
+	if (broken == STAMP_EARLY)
+		clock_advance(s);
 	for_each(i) {
 		struct disk *d = &s->disk[i];
 
@@ -2051,6 +2107,8 @@ static const struct {
 	{ 1, { .faults = 1, .total = 2, .images = 1, .one_grain = 1 } },
 	{ 1, { .crashes = 1, .faults = 1, .stops = 1, .total = 3, .images = 1,
 	       .one_grain = 1, .no_maps = 1 } },
+	{ 1, { .crashes = 1, .stops = 1, .total = 3, .forks = 1, .images = 1,
+	       .one_grain = 1 } },
 	{ 1, { .crashes = 1, .faults = 1, .stops = 1, .stocks = 1, .total = 3,
 	       .odds = 1, .one_grain = 1 } },
 	{ 2, { .faults = 1, .stocks = 1, .total = 3, .images = 1,
@@ -2061,6 +2119,8 @@ static const struct {
 	{ 3, { .crashes = 1, .faults = 1, .total = 3, .forks = 1,
 	       .one_grain = 1 } },
 	{ 3, { .crashes = 1, .faults = 1, .total = 3, .images = 1,
+	       .one_grain = 1 } },
+	{ 3, { .faults = 1, .total = 3, .forks = 1, .images = 1,
 	       .one_grain = 1 } },
 	{ 3, { .crashes = 3, .faults = 3, .stops = 2, .elsewheres = 1,
 	       .total = 5, .one_grain = 1 } },

@@ -329,7 +329,7 @@ static bool image_is_late(const struct state *s)
 	byte clock = s->disk[N].clock;
 	int i = s->image - 1;
 
-	if (forks || broken == NO_CLOCK || broken == START_CLOCK ||
+	if (N == 2 || forks || broken == NO_CLOCK || broken == START_CLOCK ||
 	    !usable(s, i) || s->disk[i].told[1] <= clock ||
 	    s->settled <= clock)
 		return false;
@@ -382,7 +382,7 @@ static void forget_late(const struct state *s, struct disk *d)
 	bool matters = d->place == INSYNC && s->unclean && s->need;
 
 	d->late &= matters;
-	d->hidden &= matters || d->place == AWAY;
+	d->hidden &= matters || d->place == AWAY || s->alien;
 }
 
 static void forget(struct state *s)

@@ -507,6 +507,15 @@ static void wipe(const struct state *s, int i)
 	emit(&t);
 }
 
+/*
+ * Its stamp is all that tells of an earlier image, until a superblock update has made
+ * a spare of it.
+ */
+static bool may_join_at_once(const struct state *s, int i)
+{
+	return !clocks || s->disk[i].clock >= s->settled || broken == JOIN_EARLY;
+}
+
 static void then_permit(const struct state *s, int i)
 {
 	operate(s, op_permit, 2 * i, "%d gets its slot, its changes may be discarded",
@@ -532,7 +541,8 @@ static void permission(const struct state *s, int i)
 	good_will = false;
 	operate(s, op_permit, 2 * i + 1, "%d is added, its changes may be discarded",
 		who(i));
-	if (no_maps || writes(s) || !has_vacant_slot(s))
+	if (no_maps || writes(s) || !has_vacant_slot(s) ||
+	    !may_join_at_once(s, i))
 		return;
 	t.disk[i].place = SPARE;
 	t.disk[i].left = UNJUDGED;
@@ -552,7 +562,8 @@ static void join(const struct state *s, int i)
 
 	if (writes(s) || !has_vacant_slot(s) || s->disk[i].truth)
 		return;
-	if (s->disk[i].place == AWAY && offered(s, i) && has_maps(s)) {
+	if (s->disk[i].place == AWAY && offered(s, i) && has_maps(s) &&
+	    may_join_at_once(s, i)) {
 		t.disk[i].place = SPARE;
 		t.disk[i].left = UNJUDGED;
 	}
