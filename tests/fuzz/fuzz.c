@@ -821,6 +821,8 @@ static void try_old_table(struct array *a, struct intent *bm)
 	mutex_lock(&bm->tick_mutex);
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)
 		if (maps->map[nr].bits) {
+			maps->map[nr].weight +=
+				!test_bit(maps->grains / 2, maps->map[nr].bits);
 			set_bit(maps->grains / 2, maps->map[nr].bits);
 			set_bit(maps->grains / 2 / TABLE_BLOCK_GRAINS,
 				maps->map[nr].stale);
