@@ -685,8 +685,14 @@ static void map_clock(struct map *map, u64 lowest, u64 highest)
 	map->more.clock[1] = cpu_to_le64(highest);
 }
 
-/* A member's map is good for the superblocks that the member may have. */
-static void map_known_as(struct map *map, const struct r1_member *m)
+/*
+ * A member's map is good for the superblocks that the member may have. A member of a new
+ * array whose members were equal has no stamp for sure before the first write: if it
+ * leaves until then, no earlier state of it lacks anything that it had, so its clock does
+ * not count.
+ */
+static void map_known_as(const struct intent *bm, struct map *map,
+			 const struct r1_member *m)
 {
 	map->entry.events[0] = cpu_to_le64(m->events[1]);
 	map->entry.events[1] = cpu_to_le64(m->events[0]);
@@ -694,7 +700,10 @@ static void map_known_as(struct map *map, const struct r1_member *m)
 	map->entry.csum[1] = cpu_to_le32(m->csum[0]);
 	map->more.sum[0] = cpu_to_le32(m->sum[1]);
 	map->more.sum[1] = cpu_to_le32(m->sum[0]);
-	map_clock(map, m->clock[0], m->clock[1]);
+	if (bm->equal && !m->clock[0])
+		map_clock(map, 0, U64_MAX);
+	else
+		map_clock(map, m->clock[0], m->clock[1]);
 }
 
 /*
@@ -747,7 +756,7 @@ int maps_leave(struct intent *bm, struct md_rdev *rdev, int slot)
 		return -ENOMEM;
 	map->slot = -1;
 	map->copied = false;
-	map_known_as(map, m);
+	map_known_as(bm, map, m);
 	map->entry.left = cpu_to_le64(++maps->left);
 	map_mark_all(maps, map);
 	maps->dirty = true;
@@ -1370,7 +1379,7 @@ void maps_refresh(struct intent *bm)
 		if (!map->bits || map->slot < 0)
 			continue;
 		m = &bm->conf->member[map->slot];
-		map_known_as(map, m);
+		map_known_as(bm, map, m);
 		maps->dirty = true;
 	}
 }

@@ -54,6 +54,37 @@ assert_eq "$(bitmap_dirty "$a") $(bitmap_dirty "$b")" "$bits $bits" "bits on the
 mdadm --quiet --readwrite $md
 wait_for 10 none_dirty "$a" "$b"
 
+note "... and a member that leaves before, which has no clock yet, gets what was written"
+again "$a" "$b"
+mdcreate $md "${options[@]}" --assume-clean --readonly -n 2 "$a" "$b"
+mdadm --quiet $md --fail "$b"
+mdadm --quiet --readwrite $md
+wait_for 10 mdadm --quiet $md --remove "$b"
+fill $md 2 4096 64
+count "$b"
+mdadm --quiet $md --re-add "$b"
+wait_letters $md UU
+came_back "$b" 64
+assert_same "$a" "$b"
+
+note "... or that fails the first thing that is written to it"
+again "$a" "$b"
+failing=$(dm_linear failing "$b")
+mdcreate $md "${options[@]}" --assume-clean --readonly -n 2 "$a" "$failing"
+dm_dead failing "$b"
+mdadm --quiet --readwrite $md
+fill $md 2 4096 64
+wait_letters $md U_
+dm_heal failing "$b"
+wait_for 10 mdadm --quiet $md --remove "$failing"
+count "$failing"
+mdadm --quiet $md --re-add "$failing"
+wait_letters $md UU
+came_back "$failing" 64
+assert_same "$a" "$failing"
+md_stop $md
+dmsetup remove --noudevsync failing
+
 note "members that get it all: all bits are set until they have"
 again "$a" "$b"
 sync_speed 1 1
