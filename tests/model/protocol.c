@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * An exhaustive check of the protocol: in which order intents, maps, superblocks
- * and data are written, and who is believed afterwards. Rules I1 to I9 are those
+ * and data are written, and who is believed afterwards. Rules I1 to I10 are those
  * of docs/design.md; docs/trust.md has the results.
  *
  * What is modelled
@@ -369,27 +369,27 @@ static const struct {
 		"after a fork, a member gets what our map says, not what its own says",
 		{ .faults = 1, .stops = 1, .forks = 1, .total = 3,
 		  .one_grain = 1, .pair = 1 } },
-	[NO_CLOCK] = { "no-clock", "I8",
+	[NO_CLOCK] = { "no-clock", "I10",
 		"a map is good for an earlier image of a member with its count",
 		{ .faults = 1, .images = 1, .total = 2, .one_grain = 1,
 		  .pair = 1 } },
-	[CLOCK_LATE] = { "clock-late", "I8",
+	[CLOCK_LATE] = { "clock-late", "I10",
 		"the clock is written after bits are cleared",
 		{ .faults = 1, .images = 1, .total = 2, .one_grain = 1,
 		  .pair = 1 } },
-	[CLOCK_ONCE] = { "clock-once", "I8",
+	[CLOCK_ONCE] = { "clock-once", "I10",
 		"bits are cleared before it is written that all have the clock",
 		{ .crashes = 1, .images = 1, .total = 2, .one_grain = 1,
 		  .pair = 1 } },
-	[SETTLE_CLOCK] = { "settle-clock", "I8",
+	[SETTLE_CLOCK] = { "settle-clock", "I10",
 		"a map shrinks after a flush, and the clock is not written",
 		{ .faults = 2, .images = 1, .total = 3, .one_grain = 1,
 		  .pair = 1 } },
-	[START_CLOCK] = { "start-clock", "I8",
+	[START_CLOCK] = { "start-clock", "I10",
 		"clocks of members in sync are not compared at a start",
 		{ .stops = 1, .images = 1, .total = 2, .one_grain = 1,
 		  .pair = 1 } },
-	[DEMOTED_LATE] = { "demoted-late", "I8",
+	[DEMOTED_LATE] = { "demoted-late", "I10",
 		"... and a member's clock is written before superblocks say the result",
 		{ .stops = 1, .crashes = 1, .images = 1, .total = 3,
 		  .one_grain = 1, .pair = 1 } },
@@ -397,11 +397,11 @@ static const struct {
 		"after a fork, a half that was put back counts as one that was not",
 		{ .crashes = 1, .forks = 1, .images = 1, .total = 3,
 		  .one_grain = 1, .pair = 1 } },
-	[STAMP_EARLY] = { "stamp-early", "I8",
+	[STAMP_EARLY] = { "stamp-early", "I10",
 		"a start gives a new clock before superblocks are written",
 		{ .stops = 1, .forks = 1, .images = 1, .total = 3,
 		  .one_grain = 1, .pair = 1 } },
-	[JOIN_EARLY] = { "join-early", "I8",
+	[JOIN_EARLY] = { "join-early", "I10",
 		"a member that was put back gets a new clock as it joins, before its superblock",
 		{ .stops = 1, .crashes = 1, .images = 1, .total = 3,
 		  .one_grain = 1, .pair = 1 } },
