@@ -623,6 +623,18 @@ static void wipe(struct member *m)
 	m->imaged = false;
 }
 
+/*
+ * A member was used alone, and one of its half was taken in since: then it is not used
+ * alone any more, and whether it is refused is a matter of event counts.
+ */
+static bool half_taken_in(const struct member *m)
+{
+	if (!m->used || !m->alone)
+		return false;
+	calm();
+	return knew_others(m->disk);
+}
+
 /* A refused member has to be as it was, superblock and data. */
 static void refused(struct member *m, const union super *before)
 {
@@ -725,7 +737,7 @@ static void step_join(void)
 	m = &g->m[which];
 	if (!g->ours)
 		join_stock(which);
-	if (wiped || !g->ours || m->shunned)
+	if (wiped || !g->ours || m->shunned || half_taken_in(m))
 		wipe(m);
 	back = back && m->used && m->imaged && slot_vacant();
 	if (back) {
