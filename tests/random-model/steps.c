@@ -683,7 +683,8 @@ static bool has_verdict(void *arg)
 	unsigned int i = (struct member *)arg - g->m;
 
 	look();
-	return g->state[i].faulty || g->state[i].slot >= 0;
+	/* the verdict came with the superblock update; a slot comes after what is held */
+	return g->state[i].faulty || g->state[i].slot >= 0 || g->held;
 }
 
 /*
