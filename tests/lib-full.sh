@@ -21,6 +21,7 @@ full_boot() {
 	local status=0 begin=$SECONDS
 	echo "== $1"
 	{
+		echo "slow=${MD_RAID1_SLOW:-1}"
 		sed -n '/^# in the machine/,/^# on the host/p' "${BASH_SOURCE[0]}"
 		sed -n '/^# in the machine/,/^# on the host/p' "$0"
 		echo "set -euo pipefail; trap 'tell_why' EXIT; $1; trap - EXIT"
@@ -44,11 +45,14 @@ tell_why() {
 	dmesg | grep -E 'md[0-9]|raid1|sd[a-z]' | tail -n 40
 }
 
-# wait_until SECONDS CMD...
+# how many times longer things may take, as full_boot says
+: "${slow:=1}"
+
+# wait_until SECONDS CMD...: more of them on a host that is busy with other things
 wait_until() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * slow))
 	until "${@:2}" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || fail "not within $1 s: ${*:2}"
+		[ $SECONDS -lt $end ] || fail "not within $(($1 * slow)) s: ${*:2}"
 		sleep 0.2
 	done
 }

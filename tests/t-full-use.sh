@@ -42,10 +42,29 @@ same_view() {
 	grep -c . /run/view
 }
 
+# What mdmonitor reports of a member that fails and returns.
+events() {
+	local name=$1 disk
+	disk=$(disk sb)
+	: >/run/md-events
+	mdadm -q "/dev/$name" --fail "$disk"
+	wait_until 60 grep -q '^Fail ' /run/md-events
+	mdadm -q "/dev/$name" --remove "$disk"
+	mdadm -q "/dev/$name" --re-add "$disk"
+	wait_until 60 grep -q '^SpareActive ' /run/md-events
+	wait_until 60 state_is "$name" UU
+	# how much a return takes decides whether its progress is told of
+	sed -E '/^Rebuild/d; s/sd[a-z]+/sdX/g' /run/md-events
+}
+
 sums() { sha256sum -c --quiet /root/sums || fail "other data than before"; }
 
 # Arrays as an administrator makes them, on the kernel's own raid1; then the recipe.
 install_it() {
+	# mdmonitor has each event written down.
+	printf '#!/bin/sh\necho "$@" >>/run/md-events\n' >/usr/local/sbin/md-event
+	chmod 755 /usr/local/sbin/md-event
+	echo 'PROGRAM /usr/local/sbin/md-event' >>/etc/mdadm/mdadm.conf
 	mdadm --create /dev/md0 --run -l1 -n2 --bitmap=internal --assume-clean "$(disk sa)" "$(disk sb)"
 	mkfs.ext4 -q /dev/md0
 	mkdir -p /srv/data
@@ -63,6 +82,8 @@ install_it() {
 	cat /root/view-md0
 	grep -q 'node_md_disks_required{device="md0"} 2' /root/view-md0 || fail "no view by node_exporter"
 	grep -q 'Level property s "raid1"' /root/view-md0 || fail "no view by udisks"
+	events md0 >/root/events-md0
+	cat /root/events-md0
 
 	follow 'Use it' 1
 	grep -x 'softdep raid1 pre: md_raid1' /etc/modprobe.d/md-raid1.conf
@@ -72,6 +93,8 @@ install_it() {
 	serves md0 md-raid1
 	sums
 	dmesg | grep -q 'md_raid1: loading out-of-tree module taints kernel' || fail "another message than the README tells"
+	dmesg | grep -q 'md_raid1: module verification failed: signature and/or required key missing' ||
+		fail "another message of the signature than the README tells"
 }
 
 # After the reboot: all of it by udev and systemd, and members that come back.
@@ -83,6 +106,8 @@ use_it() {
 	sums
 	wait_until 60 mdadm --wait-clean /dev/md0
 	same_view md0
+	events md0 >/run/events
+	diff -u /root/events-md0 /run/events || fail "mdmonitor reports other events than on stock"
 
 	local sb host bytes
 	sb=$(basename "$(disk sb)")
