@@ -117,6 +117,8 @@ thawed a b -- assert_has /dev/md0 5 2000 64
 
 note "flushes fail: the member fails, the data are not given up"
 n=$(member_bad 0 12M)
+# equal, as is said of them
+blkdiscard -fz "$a"
 mdcreate /dev/md0 --bitmap=internal --assume-clean -n 2 "$n" "$a"
 put /dev/md0 6 0 64
 bad 0 fail=flush
