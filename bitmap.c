@@ -365,6 +365,19 @@ void intent_mark_pages(struct intent *bm)
 		set_bit(PAGE_COMMIT, &bm->page[nr].flags);
 }
 
+/**
+ * intent_write_soon() - a member is to get all of the bitmap
+ * @bm:	the engine
+ *
+ * Context: any.
+ */
+void intent_write_soon(struct intent *bm)
+{
+	intent_mark_pages(bm);
+	WRITE_ONCE(bm->unwritten, true);
+	queue_work(bm->commit_wq, &bm->commit);
+}
+
 /* Does a member get what is written of the bitmap? */
 static bool member_written(const struct r1_member *m)
 {
@@ -531,6 +544,8 @@ static void intent_commit(struct work_struct *work)
 	if (late)
 		WRITE_ONCE(bm->unwritten, false);
 	err = intent_write_all_marked(bm);
+	if (err && late)
+		WRITE_ONCE(bm->unwritten, true);
 	if (err)
 		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change%s\n",
 				   mdname(bm->mddev),
@@ -662,14 +677,28 @@ static void age_clear(struct intent *bm)
 	}
 }
 
+/* Is there a member that gets nothing of the bitmap before superblocks are written? */
+static bool member_withheld(struct r1_conf *conf)
+{
+	bool withheld = false;
+	int slot, idx;
+
+	idx = srcu_read_lock(&conf->srcu);
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (r1_member_usable(READ_ONCE(conf->member[slot].rdev)))
+			withheld |= READ_ONCE(conf->member[slot].withheld);
+	srcu_read_unlock(&conf->srcu, idx);
+	return withheld;
+}
+
 /**
  * intent_may_forget() - do superblocks say what has to be known before?
  * @bm:	the engine; tick_mutex is held
  *
  * Superblocks have to name each member that is away: until then it looks like one in
  * sync, and after a crash only bits, maps and its clock tell that it is not. And they
- * have to be newer than those that were found at the start, as the clock is advanced.
- * If they are not, an update is demanded.
+ * have to be newer than those that were found at the start, as the clock is advanced;
+ * and all members have to get it. If they are not, an update is demanded.
  *
  * Context: may sleep.
  * Return: true if so
@@ -682,6 +711,7 @@ bool intent_may_forget(struct intent *bm)
 	lockdep_assert_held(&bm->tick_mutex);
 
 	if (!unrecorded && (!bm->maps || maps_recorded(bm)) &&
+	    !member_withheld(conf) &&
 	    (!bm->clock_found ||
 	     READ_ONCE(conf->events_written) > bm->events_found))
 		return true;

@@ -314,6 +314,7 @@ bool __must_check intent_member_bits(struct intent *bm, struct md_rdev *rdev);
 sector_t intent_mark_due(struct intent *bm, sector_t sector, sector_t end);
 void intent_retime(struct intent *bm);
 void intent_writable(struct r1_conf *conf);
+void intent_write_soon(struct intent *bm);
 
 /* bitmap.c, for md core; the table is in compat.c */
 int intent_create(struct mddev *mddev);

@@ -1562,7 +1562,9 @@ static void member_seen(struct r1_member *m, const struct md_rdev *rdev)
 static bool __must_check member_publish(struct r1_conf *conf, int slot, struct md_rdev *rdev)
 {
 	struct r1_member *m = &conf->member[slot];
-	bool old_super = conf->intent && !rdev->sb_events;
+	/* the last superblock update has not written it; it may still say "in sync" */
+	bool old_super = conf->intent &&
+			 rdev->sb_events != conf->mddev->events;
 	unsigned long flags;
 
 	m->next_read = 0;
@@ -1928,11 +1930,14 @@ static void events_confirm(struct r1_conf *conf)
 		m->events[1] = m->events[0];
 		m->csum[1] = m->csum[0];
 		m->sum[1] = m->sum[0];
-		released |= m->withheld;
+		/* not if it has come since the update was begun */
+		if (!m->withheld || m->rdev->sb_events != conf->events_pending)
+			continue;
 		WRITE_ONCE(m->withheld, false);
+		released = true;
 	}
 	if (released && conf->intent)
-		intent_mark_pages(conf->intent);
+		intent_write_soon(conf->intent);
 	WRITE_ONCE(conf->events_open, false);
 	WRITE_ONCE(conf->events_written, conf->events_pending);
 }

@@ -58,6 +58,9 @@ enum sync_mode { SYNC_RESYNC, SYNC_RECOVER, SYNC_CHECK, SYNC_REPAIR };
 
 struct window;
 
+/* How many superblock updates sync_await_supers() waits for. */
+#define AWAIT_UPDATES	4
+
 /* A window's business with one slot. */
 struct copy {
 	struct window	*window;
@@ -788,14 +791,16 @@ static bool supers_tell(struct intent *bm)
  * A pass that recovered members by their maps has come to its end, but superblocks are
  * not recent enough for the maps to be shortened. md's thread is about to write them.
  * The wait ends with the pass: a task that holds reconfig_mutex interrupts the pass
- * before it waits for the sync thread.
+ * before it waits for the sync thread. It also ends if updates do not help, as with an
+ * entry in the table that has an event count far ahead: then maps stay as they are.
  */
 static void sync_await_supers(struct r1_sync *sync)
 {
 	struct r1_conf *conf = sync->conf;
 	unsigned long *recovery = &conf->mddev->recovery;
+	int updates = 0;
 
-	while (!test_bit(MD_RECOVERY_INTR, recovery) &&
+	while (updates < AWAIT_UPDATES && !test_bit(MD_RECOVERY_INTR, recovery) &&
 	       !READ_ONCE(conf->sb_failed) && !supers_tell(conf->intent)) {
 		u64 written = READ_ONCE(conf->events_written);
 
@@ -803,6 +808,7 @@ static void sync_await_supers(struct r1_sync *sync)
 		wait_event_timeout(conf->wait,
 				   READ_ONCE(conf->events_written) != written,
 				   HZ / 10);
+		updates += READ_ONCE(conf->events_written) != written;
 	}
 }
 
