@@ -154,7 +154,7 @@ note "attributes"
 refused() { # ATTR VALUE
 	if md_attr /dev/md0 "$@" 2>/dev/null; then fail "took '$2' as $1"; fi
 }
-assert_eq "$(cd $bm && echo *)" "backlog can_clear chunksize location max_backlog_used members metadata space time_base" attributes
+assert_eq "$(cd $bm && echo *)" "backlog can_clear chunksize discard_changes_of location max_backlog_used members metadata space time_base" attributes
 assert_eq "$(cat $bm/location)" +8 location
 assert_eq "$(cat $bm/metadata)" internal metadata
 assert_eq "$(cat $bm/backlog)" 0 backlog

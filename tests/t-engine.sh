@@ -7,7 +7,7 @@
 loops 3 64M
 a=${m[0]} b=${m[1]} c=${m[2]}
 bm=/sys/block/md0/md/bitmap
-ours="backlog can_clear chunksize location max_backlog_used members metadata space time_base"
+ours="backlog can_clear chunksize discard_changes_of location max_backlog_used members metadata space time_base"
 engine() { md_attr "${1:-/dev/md0}" bitmap_type | sed -n 's/.*\[\(.*\)\].*/\1/p'; }
 attributes() { (cd $bm && echo *); }
 settled() { [ "$(attributes)" = "$ours" ]; }
