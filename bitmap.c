@@ -384,6 +384,19 @@ static bool member_written(const struct r1_member *m)
 	return r1_member_usable(READ_ONCE(m->rdev)) && !READ_ONCE(m->withheld);
 }
 
+/* The clock is the lowest (0) or the highest (1) that members in slots may have. */
+static void clock_note(struct intent *bm, int which)
+{
+	struct r1_conf *conf = bm->conf;
+	int slot, idx;
+
+	idx = srcu_read_lock(&conf->srcu);
+	for (slot = 0; slot < conf->raid_disks; slot++)
+		if (member_written(&conf->member[slot]))
+			conf->member[slot].clock[which] = bm->clock;
+	srcu_read_unlock(&conf->srcu, idx);
+}
+
 /**
  * intent_clock_sent() - members in slots may have the clock from now on
  * @bm:	the engine; tick_mutex is held
@@ -392,29 +405,15 @@ static bool member_written(const struct r1_member *m)
  */
 void intent_clock_sent(struct intent *bm)
 {
-	struct r1_conf *conf = bm->conf;
-	int slot, idx;
-
 	lockdep_assert_held(&bm->tick_mutex);
 
-	idx = srcu_read_lock(&conf->srcu);
-	for (slot = 0; slot < conf->raid_disks; slot++)
-		if (member_written(&conf->member[slot]))
-			conf->member[slot].clock[1] = bm->clock;
-	srcu_read_unlock(&conf->srcu, idx);
+	clock_note(bm, 1);
 }
 
 /* A member that is not Faulty by now has it. One that is may have an older one. */
 static void clock_arrived(struct intent *bm)
 {
-	struct r1_conf *conf = bm->conf;
-	int slot, idx;
-
-	idx = srcu_read_lock(&conf->srcu);
-	for (slot = 0; slot < conf->raid_disks; slot++)
-		if (member_written(&conf->member[slot]))
-			conf->member[slot].clock[0] = bm->clock;
-	srcu_read_unlock(&conf->srcu, idx);
+	clock_note(bm, 0);
 	bm->clock_done = bm->clock;
 }
 
@@ -1160,12 +1159,9 @@ static bool intent_new_and_equal(const struct intent *bm)
 /* Nothing was written yet: no bit is needed. Pages go to disk when the array may write. */
 static void intent_forget(struct intent *bm)
 {
-	unsigned long nr;
-
 	memset(bm->image + sizeof(*bm->super), 0,
 	       intent_bytes(bm) - sizeof(*bm->super));
-	for (nr = 0; nr < bm->pages; nr++)
-		set_bit(PAGE_COMMIT, &bm->page[nr].flags);
+	intent_mark_pages(bm);
 }
 
 /*

@@ -99,9 +99,8 @@ static unsigned long *bits_alloc(unsigned long nr, gfp_t gfp)
 
 static void map_free(struct maps *maps, struct map *map)
 {
-	int nr;
-
 	unsigned long *bits = map->bits, *stale = map->stale;
+	int nr;
 
 	for (nr = 0; nr < TABLE_ENTRIES; nr++)
 		if (maps->arrival[nr].map == map)

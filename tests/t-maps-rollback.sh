@@ -32,6 +32,12 @@ later() {
 	settle $md "$a"
 	assert_eq "$(events "$b")" "$had" "event count"
 }
+# start_idle [OPTION...] MD MEMBER...: it may write, but nothing has a reason to
+start_idle() {
+	echo 0 >/sys/module/md_mod/parameters/start_ro
+	md_assemble "$@"
+	echo 1 >/sys/module/md_mod/parameters/start_ro
+}
 out() { quiet $md --fail "$1" --remove "$1"; }
 # back MEMBER: it returns, and has everything then
 back() {
@@ -124,9 +130,7 @@ md_stop $md
 note "... nor after a start and a stop that have come in between"
 put_back crashed "$a"
 put_back early "$b"
-echo 0 >/sys/module/md_mod/parameters/start_ro
-md_assemble $md "$a" "$b"
-echo 1 >/sys/module/md_mod/parameters/start_ro
+start_idle $md "$a" "$b"
 md_stop $md
 assemble $md "$a" "$b"
 whole $md UU "$a" "$b"
@@ -161,9 +165,7 @@ later 2
 want=$(sum $md)
 md_stop $md
 put_back early "$a"
-echo 0 >/sys/module/md_mod/parameters/start_ro
-md_assemble --run $md "$a"
-echo 1 >/sys/module/md_mod/parameters/start_ro
+start_idle --run $md "$a"
 md_stop $md
 assert_eq "$(events "$a")" $(($(events "$b") - 1)) "event count"
 count "$a"
@@ -179,9 +181,7 @@ later 2
 want=$(sum $md)
 md_stop $md
 put_back early "$a"
-echo 0 >/sys/module/md_mod/parameters/start_ro
-md_assemble --run $md "$b"
-echo 1 >/sys/module/md_mod/parameters/start_ro
+start_idle --run $md "$b"
 md_attr $md sync_action frozen
 cat "/sys/class/block/${a##*/}/dev" >/sys/block/md0/md/new_dev
 echo 0 >"/sys/block/md0/md/dev-${a##*/}/slot"
