@@ -24,6 +24,12 @@ alone() {
 	scatter $md "$1" 5 0 1024
 	md_stop $md
 }
+# ahead MEMBER: so many sessions without the others that its event count is above
+# theirs; otherwise md core may refuse it before it is looked at
+ahead() {
+	local seed
+	for seed in 3 5 6 7; do alone $seed "$1"; done
+}
 # refused MEMBER CMD...: the command leaves the member as it is, and out
 refused() {
 	local mark before writes letters
@@ -61,7 +67,7 @@ scatter $md 4 20 0 1024
 settle $md "$a"
 want=$(sum $md)
 md_stop $md
-for seed in 5 6 7; do alone $seed "$b"; done
+ahead "$b"
 assemble $md "$a"
 refused "$b" mdadm --quiet $md --re-add "$b"
 note "... or behind"
@@ -115,7 +121,7 @@ done
 assert_eq "$(lacks $md "$c")" "" "map of $c, after $b left"
 want=$(sum $md)
 md_stop $md
-alone 3 "$c"
+ahead "$c"
 assemble $md "$a"
 refused "$c" mdadm --quiet $md --re-add "$c"
 md_stop $md
@@ -126,7 +132,7 @@ quiet $md --fail "$b" --remove "$b"
 scatter $md 2 20 0 1024
 settle $md "$a"
 md_stop $md
-alone 3 "$b"
+ahead "$b"
 unload
 load_stock
 alone 4 "$a"
@@ -142,8 +148,7 @@ mdcreate $md --bitmap=internal --bitmap-chunk=64K --assume-clean -n 2 --data-off
 assert_eq "$(md_attr $md bitmap/members 2>/dev/null)" "" "maps"
 md_stop $md
 alone 2 "$a"
-alone 3 "$b"
-alone 4 "$b"
+ahead "$b"
 assemble $md "$a"
 want=$(sum $md)
 refused "$b" mdadm --quiet $md --re-add "$b"
