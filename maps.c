@@ -533,6 +533,22 @@ void map_mark_sectors(const struct maps *maps, struct map *map, u64 start,
 		map_set(map, grain);
 }
 
+/* Mark all chunks that have their bit in @image, a bitmap with its superblock. */
+static void map_mark_bits(const struct intent *bm, struct map *map,
+			  const u8 *image)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < bm->chunks; chunk++) {
+		if (test_bit_le(chunk + 8 * sizeof(*bm->super), image))
+			map_mark_sectors(bm->maps, map,
+					 (u64)chunk << bm->chunk_shift,
+					 (u64)(chunk + 1) << bm->chunk_shift);
+		if (!(chunk % PAGE_SIZE))
+			cond_resched();
+	}
+}
+
 /*
  * Mark what a member's own copy of the bitmap has. The member was there when the
  * array crashed, and its superblock has @events. It may have got a write, with
@@ -554,14 +570,7 @@ static void map_mark_own(struct intent *bm, struct md_rdev *rdev, u64 events,
 		map_mark_everything(bm->maps, map);
 		return;
 	}
-	for (chunk = 0; chunk < bm->chunks; chunk++) {
-		if (test_bit_le(chunk + 8 * sizeof(*bm->super), image))
-			map_mark_sectors(bm->maps, map,
-					 (u64)chunk << bm->chunk_shift,
-					 (u64)(chunk + 1) << bm->chunk_shift);
-		if (!(chunk % PAGE_SIZE))
-			cond_resched();
-	}
+	map_mark_bits(bm, map, image);
 	vfree(image);
 }
 
@@ -2025,9 +2034,13 @@ void maps_load(struct intent *bm)
 			map_clock(map, bm->settled, bm->clock_found + 1);
 		else
 			map_clock(map, 0, U64_MAX);
-		/* in a new array nothing is recent, and that says nothing of a vacant slot */
+		/*
+		 * In a new array nothing is recent. But its bits are kept if a slot was
+		 * vacant when it was created, and cleared if there was a member that is
+		 * missing now.
+		 */
 		if (bm->equal)
-			map_mark_everything(maps, map);
+			map_mark_bits(bm, map, bm->image);
 		else
 			map_mark_all(maps, map);
 	}

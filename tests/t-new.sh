@@ -146,6 +146,21 @@ wait_letters $md UUU
 assert_ge "$(counted "$c")" $((size / 1024)) "KiB copied to the third member"
 assert_same "$a" "$b" "$c"
 
+note "a member that is missing at the next start, before anything was written"
+again "$a" "$b" "$c"
+mdcreate $md "${options[@]}" --assume-clean -n 3 "$a" "$b" "$c"
+wait_for 10 none_dirty "$a" "$c"
+md_stop $md
+md_assemble --run $md "$a" "$c"
+mdadm --quiet --readwrite $md 2>/dev/null || true
+assert_eq "$(nameless $md)" 0 "what the missing member lacks"
+fill $md 2 4096 64
+count "$b"
+mdadm --quiet $md --re-add "$b"
+wait_letters $md UUU
+came_back "$b" 64
+assert_same "$a" "$b" "$c"
+
 note "only one member, and another one later: it gets everything"
 again "$a" "$b" "$c"
 mdcreate $md "${options[@]}" --assume-clean -n 2 "$a" missing
