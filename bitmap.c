@@ -1010,12 +1010,12 @@ void intent_member_joined(struct intent *bm)
  */
 static bool member_rolled_back(struct intent *bm, struct md_rdev *rdev)
 {
+	u64 clock, settled;
 	bool back;
-	u64 clock;
 
 	mutex_lock(&bm->tick_mutex);
 	mutex_lock(&bm->io_mutex);
-	clock = intent_member_clock(bm, rdev);
+	clock = intent_member_clock(bm, rdev, &settled);
 	mutex_unlock(&bm->io_mutex);
 	back = clock < bm->settled || clock > max(bm->clock, bm->clock_found + 1);
 	mutex_unlock(&bm->tick_mutex);

@@ -276,7 +276,7 @@ u8 * __must_check intent_member_image(struct intent *bm, struct md_rdev *rdev,
 bool __must_check intent_member_sealed(struct intent *bm, struct md_rdev *rdev,
 				       u64 events, struct table_stamp *stamp);
 bool intent_members_disagree(struct mddev *mddev);
-u64 intent_member_clock(struct intent *bm, struct md_rdev *rdev);
+u64 intent_member_clock(struct intent *bm, struct md_rdev *rdev, u64 *settled);
 void intent_clocks_read(struct intent *bm);
 int __must_check intent_stage_write(struct intent *bm, s64 offset,
 				    unsigned int nr);

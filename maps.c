@@ -560,7 +560,6 @@ static void map_mark_own(struct intent *bm, struct md_rdev *rdev, u64 events,
 			 struct map *map)
 {
 	u8 *image = intent_member_image(bm, rdev, events);
-	unsigned long chunk;
 
 	map->entry.flags &= ~ENTRY_WITNESS;
 	bm->maps->dirty = true;
@@ -920,11 +919,28 @@ static bool map_is_of(const struct map *map, const struct mdp_superblock_1 *sb)
 }
 
 /*
+ * Has a crash cut short the write of the clock that is on a member? If so, it is the
+ * one after the highest that the map has: the member has got the stamp, and members
+ * that are here have neither that stamp nor the header that goes with it. As the clock
+ * was not settled, nothing was forgotten with it, and all that was written since the
+ * clock before has its bit in the bitmap on the member: see arrival_map().
+ */
+static bool clock_cut_short(const struct map *map, u64 clock, u64 settled)
+{
+	u64 highest = le64_to_cpu(map->more.clock[1]);
+
+	return map_named(map) && clock && clock == highest + 1 &&
+	       settled < clock;
+}
+
+/*
  * The superblock is the right one; is the rest of the member as old? Not if it was put
  * back to an earlier state while event counts stood still, nor if the members that are
- * here were. Then what it lacks, or has, is not known. @clock is that of its own stamp.
+ * here were. Then what it lacks, or has, is not known. @clock and @settled are those of
+ * its own stamp.
  */
-static enum verdict map_judge_clock(const struct map *map, u64 clock, bool was_in_sync)
+static enum verdict map_judge_clock(const struct map *map, u64 clock, u64 settled,
+				    bool was_in_sync)
 {
 	u64 lowest = le64_to_cpu(map->more.clock[0]);
 	u64 highest = le64_to_cpu(map->more.clock[1]);
@@ -933,18 +949,18 @@ static enum verdict map_judge_clock(const struct map *map, u64 clock, bool was_i
 		return BY_MAP;
 	if (!clock || !highest || clock < lowest)
 		return IN_FULL;
-	if (clock > highest)
+	if (clock > highest && !clock_cut_short(map, clock, settled))
 		return was_in_sync ? REFUSED : IN_FULL;
 	return BY_MAP;
 }
 
 /*
- * What a member needs that has the superblock @sb, and @clock in its stamp. With
- * BY_MAP, *found is its map, or a nameless one that fits.
+ * What a member needs that has the superblock @sb, and @clock and @settled in its
+ * stamp. With BY_MAP, *found is its map, or a nameless one that fits.
  */
 static enum verdict map_judge(struct intent *bm,
 			      const struct mdp_superblock_1 *sb, u64 clock,
-			      struct map **found)
+			      u64 settled, struct map **found)
 {
 	u64 events = le64_to_cpu(sb->events);
 	struct maps *maps = bm->maps;
@@ -955,7 +971,7 @@ static enum verdict map_judge(struct intent *bm,
 	*found = NULL;
 	map = map_of(maps, sb->device_uuid);
 	if (map && map_is_of(map, sb)) {
-		verdict = map_judge_clock(map, clock, was_in_sync(sb));
+		verdict = map_judge_clock(map, clock, settled, was_in_sync(sb));
 		if (verdict == BY_MAP)
 			*found = map;
 		return verdict;
@@ -974,7 +990,7 @@ static enum verdict map_judge(struct intent *bm,
 		    events < le64_to_cpu(map->entry.events[0]) ||
 		    events > le64_to_cpu(map->entry.events[1]))
 			continue;
-		verdict = map_judge_clock(map, clock, true);
+		verdict = map_judge_clock(map, clock, settled, true);
 		if (verdict == BY_MAP)
 			*found = map;
 		return verdict;
@@ -1091,6 +1107,12 @@ int maps_admit(struct intent *bm, struct md_rdev *rdev)
 static int arrival_map(struct intent *bm, struct md_rdev *rdev, u64 events,
 		       u64 clock, struct map **found)
 {
+	struct table_more *more = &(*found)->more;
+
+	if (map_named(*found) && clock > le64_to_cpu(more->clock[1])) {
+		more->clock[1] = cpu_to_le64(clock);
+		(*found)->entry.flags |= ENTRY_WITNESS;
+	}
 	/* a nameless map is to be its alone */
 	if (!map_named(*found)) {
 		*found = map_assign(bm, rdev, *found, clock);
@@ -1130,8 +1152,8 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 {
 	const char *name = mdname(bm->mddev);
 	const struct mdp_superblock_1 *sb;
+	u64 events, offset, settled;
 	enum verdict verdict;
-	u64 events, offset;
 	int err = 0;
 
 	*found = NULL;
@@ -1142,7 +1164,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 		return -EINVAL;
 	}
 	mutex_lock(&bm->io_mutex);
-	*clock = intent_member_clock(bm, rdev);
+	*clock = intent_member_clock(bm, rdev, &settled);
 	sb = super_read(bm, rdev);
 	if (!sb) {
 		mutex_unlock(&bm->io_mutex);
@@ -1150,7 +1172,7 @@ static int arrival_judge(struct intent *bm, struct md_rdev *rdev,
 	}
 	events = le64_to_cpu(sb->events);
 	offset = le64_to_cpu(sb->data_offset);
-	verdict = map_judge(bm, sb, *clock, found);
+	verdict = map_judge(bm, sb, *clock, settled, found);
 	mutex_unlock(&bm->io_mutex);
 
 	if (offset != rdev->data_offset) {
@@ -1826,8 +1848,8 @@ static bool someone_vanished(struct mddev *mddev)
 		if (rdev->raid_disk < 0)
 			continue;
 		here++;
-		if (!sb && test_bit(In_sync, &rdev->flags) &&
-		    member_events(rdev) == mddev->events)
+		/* as for md core, it need not be that of a member in sync */
+		if (!sb && member_events(rdev) == mddev->events)
 			sb = page_address(rdev->sb_page);
 	}
 	if (!sb)
@@ -1928,6 +1950,20 @@ static bool map_has_events(const struct map *map, u64 events)
 	       events == le64_to_cpu(map->entry.events[1]);
 }
 
+/* Is it the map of the member that is in a slot to be recovered, as it is on disk? */
+static bool map_goes_on(struct intent *bm, const struct map *map, int slot)
+{
+	const struct r1_member *m = &bm->conf->member[slot];
+	u64 clock, settled;
+
+	if (!map_has_events(map, m->found) || bm->unread & 1U << slot)
+		return false;
+	mutex_lock(&bm->io_mutex);
+	clock = intent_member_clock(bm, m->rdev, &settled);
+	mutex_unlock(&bm->io_mutex);
+	return map_judge_clock(map, clock, settled, false) == BY_MAP;
+}
+
 /* Go on as stock does; whoever is being recovered gets everything. */
 static void maps_give_up(struct intent *bm)
 {
@@ -2003,9 +2039,7 @@ void maps_load(struct intent *bm)
 		/* stock must not think that the bitmap will do */
 		m->rdev->saved_raid_disk = -1;
 		map = map_of(maps, member_uuid(m->rdev));
-		if (map && (!map_has_events(map, m->found) ||
-			    map_judge_clock(map, m->clock[0], false) != BY_MAP ||
-			    bm->unread & 1U << slot))
+		if (map && !map_goes_on(bm, map, slot))
 			map = NULL;
 		map = map_assign(bm, m->rdev, map, m->clock[0]);
 		if (!map) {

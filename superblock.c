@@ -766,21 +766,22 @@ int intent_flush_members(struct intent *bm)
  * The clock of the stamp that is on a member; false if its bitmap superblock cannot
  * be read, or is damaged.
  */
-static bool member_clock(struct intent *bm, struct md_rdev *rdev, u64 *clock)
+static bool member_clock(struct intent *bm, struct md_rdev *rdev, u64 *clock,
+			 u64 *settled)
 {
 	const struct intent_super *disk = page_address(bm->stage[0]);
 	const struct table_stamp *st = (const struct table_stamp *)disk->pad;
-	u64 settled;
 
 	lockdep_assert_held(&bm->io_mutex);
 
 	*clock = 0;
+	*settled = 0;
 	if (!intent_member_fits(bm, rdev) ||
 	    !intent_read(rdev, 0, sizeof(*disk), bm->stage[0]) ||
 	    disk->magic != bm->super->magic ||
 	    memcmp(disk->uuid, bm->super->uuid, sizeof(disk->uuid)))
 		return false;
-	*clock = table_stamp_clock(st, bm->mddev->uuid, &settled);
+	*clock = table_stamp_clock(st, bm->mddev->uuid, settled);
 	/* older modules and others leave zeroes there */
 	return *clock || !st->magic ||
 	       (table_stamp_valid(st, bm->mddev->uuid) && !st->clock);
@@ -790,15 +791,16 @@ static bool member_clock(struct intent *bm, struct md_rdev *rdev, u64 *clock)
  * intent_member_clock() - the clock in the bitmap superblock that is on a member
  * @bm:		the engine
  * @rdev:	the member
+ * @settled:	gets the clock that is settled by the same stamp
  *
  * Context: may sleep; io_mutex is held.
  * Return: the clock; 0 if it is not known
  */
-u64 intent_member_clock(struct intent *bm, struct md_rdev *rdev)
+u64 intent_member_clock(struct intent *bm, struct md_rdev *rdev, u64 *settled)
 {
 	u64 clock;
 
-	return member_clock(bm, rdev, &clock) ? clock : 0;
+	return member_clock(bm, rdev, &clock, settled) ? clock : 0;
 }
 
 /*
@@ -841,11 +843,12 @@ void intent_clocks_read(struct intent *bm)
 	mutex_lock(&bm->io_mutex);
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];
+		u64 settled;
 		bool known;
 
 		if (!r1_member_usable(m->rdev))
 			continue;
-		known = member_clock(bm, m->rdev, &m->clock[0]);
+		known = member_clock(bm, m->rdev, &m->clock[0], &settled);
 		m->clock[1] = m->clock[0];
 		/* the bitmap of a running array is new, and its members are not */
 		if (!bm->mddev->pers)

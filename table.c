@@ -381,12 +381,28 @@ static bool table_read_block(struct intent *bm, struct md_rdev *rdev, u32 block)
 	return table_read_at(bm, rdev, bm->maps->offset, block);
 }
 
-/* A member that is one event behind, as md core allows, has an older table. */
-static bool table_source(const struct intent *bm, const struct md_rdev *rdev)
+static bool table_in_sync(const struct md_rdev *rdev)
 {
 	return rdev->raid_disk >= 0 && test_bit(In_sync, &rdev->flags) &&
-	       !test_bit(Faulty, &rdev->flags) && table_fits(bm, rdev) &&
-	       member_events(rdev) == bm->mddev->events;
+	       !test_bit(Faulty, &rdev->flags);
+}
+
+/*
+ * A member that is one event behind the other members in sync, as md core allows, has
+ * an older table. If all of them are, and only one that is being recovered has got the
+ * last superblock update, they have the last table, as it is written before.
+ */
+static bool table_source(const struct intent *bm, const struct md_rdev *rdev)
+{
+	const struct md_rdev *other;
+
+	if (!table_in_sync(rdev) || !table_fits(bm, rdev))
+		return false;
+	rdev_for_each(other, bm->mddev)
+		if (table_in_sync(other) &&
+		    member_events(other) > member_events(rdev))
+			return false;
+	return true;
 }
 
 /*

@@ -505,7 +505,7 @@ struct look {
 	u64	at, events, resync, recovery;
 	u32	role, number, max_dev, csum, features;
 	const u8 *bm;		/* its bitmap, NULL: none */
-	u64	bm_events, bm_cleared;
+	u64	bm_events, bm_cleared, clock, settled;
 };
 
 struct entry {
@@ -513,6 +513,7 @@ struct entry {
 	u8	uuid[16];
 	u64	events[2];
 	u32	csum[2];
+	u64	clock[2];	/* lowest, highest */
 	u8	*lacks;		/* one byte for each grain */
 };
 
@@ -622,6 +623,10 @@ static void look_bitmap(struct look *k)
 	k->bm = bm;
 	k->bm_events = get64(bm + 24);
 	k->bm_cleared = get64(bm + 32);
+	if (get32(bm + 136) == STAMP_MAGIC) {
+		k->clock = get64(bm + 136 + 40);
+		k->settled = get64(bm + 136 + 48);
+	}
 }
 
 /* The same for all cuts; from the first image with a superblock. */
@@ -848,6 +853,7 @@ static bool array_maps(struct array *a)
 		for (i = 0; i < 2; i++) {
 			e->events[i] = get64(raw + 16 + 8 * i);
 			e->csum[i] = get32(raw + 40 + 4 * i);
+			e->clock[i] = get64(h + 128 + 64 * (ENTRIES + nr) + 8 * i);
 		}
 		e->lacks = need(calloc(a->grains, 1));
 		for (i = 0; i < blocks * 8; i++)
@@ -1505,11 +1511,13 @@ static void show_members(const struct array *a)
 		       "absent", (unsigned long long)k->events, k->number);
 		for (i = 0; i < MEMBERS_MAX + 2 && i < k->max_dev; i++)
 			printf(" %x", get16(k->sb + 256 + 2 * i));
-		printf(", features %x, resync %llx, recovery %llu, csum %x; bitmap: event %llu, cleared %llu\n",
+		printf(", features %x, resync %llx, recovery %llu, csum %x; bitmap: event %llu, cleared %llu, clock %llu, settled %llu\n",
 		       k->features, (unsigned long long)k->resync,
 		       (unsigned long long)k->recovery, k->csum,
 		       (unsigned long long)k->bm_events,
-		       (unsigned long long)k->bm_cleared);
+		       (unsigned long long)k->bm_cleared,
+		       (unsigned long long)k->clock,
+		       (unsigned long long)k->settled);
 	}
 }
 
@@ -1554,14 +1562,17 @@ static int do_show(u64 seed, u64 nr)
 			continue;
 		for (count = 0, c = 0; c < a.grains; c++)
 			count += a.entry[e].lacks[c];
-		printf("map %d: %s %02x%02x%02x%02x, events %llu (%x) %llu (%x), %llu grains\n",
+		printf("map %d: %s %02x%02x%02x%02x, events %llu (%x) %llu (%x), clock %llu to %llu, %llu grains\n",
 		       e, a.entry[e].named ? "of" : "nameless",
 		       a.entry[e].uuid[0], a.entry[e].uuid[1],
 		       a.entry[e].uuid[2], a.entry[e].uuid[3],
 		       (unsigned long long)a.entry[e].events[0],
 		       a.entry[e].csum[0],
 		       (unsigned long long)a.entry[e].events[1],
-		       a.entry[e].csum[1], (unsigned long long)count);
+		       a.entry[e].csum[1],
+		       (unsigned long long)a.entry[e].clock[0],
+		       (unsigned long long)a.entry[e].clock[1],
+		       (unsigned long long)count);
 	}
 	check_cut(&cut);
 	return 0;

@@ -10,6 +10,7 @@ usage: maps-tool.py info FILE		geometry and entries
        maps-tool.py flip FILE OFFSET	one bit of the byte there
        maps-tool.py zero FILE OFFSET LENGTH
        maps-tool.py unclock FILE	the stamp as an older module writes it
+       maps-tool.py tick FILE		the stamp with the next clock, not settled
        maps-tool.py craft FILE SHIFT QUOTA USED	stamp and header of a table with
 					such grains, and USED entries, the first
 					of which has the present one's UUID
@@ -65,6 +66,13 @@ class Table:
     def unclock(self):
         array = self.read(self.bitmap_at + 8, 16)
         rest = self.read(self.stamp_at + 8, 32) + bytes(16)
+        crc = ~zlib.crc32(array + rest) & 0xffffffff
+        self.write(self.stamp_at + 4, struct.pack("<I", crc) + rest)
+
+    def tick(self):
+        array = self.read(self.bitmap_at + 8, 16)
+        rest = bytearray(self.read(self.stamp_at + 8, 48))
+        struct.pack_into("<Q", rest, 32, 1 + struct.unpack_from("<Q", rest, 32)[0])
         crc = ~zlib.crc32(array + rest) & 0xffffffff
         self.write(self.stamp_at + 4, struct.pack("<I", crc) + rest)
 
@@ -126,6 +134,8 @@ def main(cmd, name, *args):
         t.write(int(args[0]), bytes(int(args[1])))
     elif cmd == "unclock":
         t.unclock()
+    elif cmd == "tick":
+        t.tick()
     else:
         sys.exit(__doc__)
 

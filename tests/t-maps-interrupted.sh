@@ -31,7 +31,7 @@ moved() { [ "$(counted "$1")" -ge "$2" ]; }
 # How much may be copied again after an interruption, KiB
 again=$((8 * 1024))
 
-for how in fail remove stop crash; do
+for how in fail remove stop crash crash-in-clock crash-in-superblock; do
 	note "first recovery, interrupted by $how"
 	blkdiscard -f "$c" 2>/dev/null
 	slow $((size * 3 / 4))
@@ -56,7 +56,7 @@ for how in fail remove stop crash; do
 		md_stop $md
 		assemble $md "$a" "$b" "$c"
 		;;
-	crash)
+	crash*)
 		# As after a crash: the members as they are at one moment while
 		# the array is active, and writes are not under way.
 		# Files are not copied at one moment: so nothing is settled meanwhile.
@@ -66,6 +66,14 @@ for how in fail remove stop crash; do
 		want=$(sum $md)
 		for i in 0 1 2; do cp --sparse=always "$T/m$i.img" "$T/cut$i"; done
 		md_stop $md
+		case $how in
+		# the write of a clock, or of superblocks, had reached $c alone
+		crash-in-clock) tool tick "$T/cut2" ;;
+		crash-in-superblock)
+			python3 "$here/edit-sb.py" "$T/cut0,$T/cut1" super \
+				events=$(($(events "$T/cut2") - 1))
+			;;
+		esac
 		for i in 0 1 2; do dd if="$T/cut$i" of="${m[i]}" bs=1M oflag=direct status=none; done
 		rm "$T"/cut*
 		# putting it back was no copying
@@ -80,8 +88,10 @@ for how in fail remove stop crash; do
 	came_back "$c" $size $((again + 1024))
 	settle $md "$a"
 	quiet $md --fail "$c" --remove "$c"
-	[ $how = crash ] || md_stop $md
-	[ $how = crash ] || assemble $md "$a" "$b"
+	if [[ $how != crash* ]]; then
+		md_stop $md
+		assemble $md "$a" "$b"
+	fi
 done
 
 note "away again in the middle of its return, over and over"

@@ -427,9 +427,9 @@ static const struct {
  */
 enum sight {
 	RETURN_BY_MAP, RETURN_NAMELESS, RETURN_IN_FULL, RETURN_REFUSED,
-	RETURN_WITNESS, RETURN_BITMAP, RETURN_ALL, START_BY_MAP, START_IN_FULL, START_UNDONE,
+	RETURN_WITNESS, RETURN_CUT, RETURN_BITMAP, RETURN_ALL, START_BY_MAP, START_IN_FULL, START_UNDONE,
 	START_NAMELESS, START_TABLE, START_UNEVEN, START_STALE, START_SUSPECT,
-	START_UNITED, START_USURPER, START_DISOWNED, START_RESYNC, LOST_WRITE, LOST_CLEARING,
+	START_UNITED, START_AHEAD, START_USURPER, START_DISOWNED, START_RESYNC, LOST_WRITE, LOST_CLEARING,
 	CRASH_BLOCKS, CRASH_HEADER, CRASH_PAGE, CRASH_SUPER,
 	FAULT_FLUSH, FAULT_BLOCKS, FAULT_HEADER, FAULT_PAGE, FAULT_SUPER,
 	LAST_STAYS, LAST_REFUSES, ACK_WAITS, REMOVAL_WAITS, PASS_CLEARS, PASS_FEEDS,
@@ -444,6 +444,7 @@ static const char *const sight_name[SIGHTS] = {
 	[RETURN_BY_MAP] = "a member returns, and gets what its map says",
 	[RETURN_NAMELESS] = "... what a nameless map says",
 	[RETURN_WITNESS] = "... and what its own bitmap says",
+	[RETURN_CUT] = "... and a crash has cut short the write of its clock",
 	[RETURN_IN_FULL] = "... everything",
 	[RETURN_REFUSED] = "... is refused",
 	[RETURN_BITMAP] = "without maps: it gets what the bitmap says",
@@ -457,6 +458,7 @@ static const char *const sight_name[SIGHTS] = {
 	[START_STALE] = "start: the bitmap is out of date",
 	[START_SUSPECT] = "start: it looks clean, and bits are resynced",
 	[START_UNITED] = "start: copies of the bitmap differ, and are united",
+	[START_AHEAD] = "start: a member that is recovered has the freshest superblock",
 	[START_USURPER] = "start: a spare is not in sync by another's word",
 	[START_DISOWNED] = "start: who is gone by another's word is not in sync",
 	[START_RESYNC] = "start: bits are resynced",
@@ -1085,11 +1087,21 @@ static bool other_line(const struct state *s, const struct disk *d)
 	return d->foreign && !(s->alien && d->foreign == FORK);
 }
 
-/* What a member's own clock makes of a map that is good by its event count */
-static enum verdict judge_clock(const byte *range, const struct disk *d, int i)
+/* clock_cut_short() */
+static bool clock_cut_short(const struct state *s, int m, const struct disk *d)
 {
+	return m < N && d->clock == s->map[m].clock[1] + 1 &&
+	       d->settled < d->clock;
+}
+
+/* What a member's own clock makes of a map that is good by its event count */
+static enum verdict judge_clock(const struct state *s, int m, const struct disk *d, int i)
+{
+	const byte *range = s->map[m].clock;
+
 	if (!clocks || broken == NO_CLOCK ||
-	    (d->clock >= range[0] && d->clock <= range[1]))
+	    (d->clock >= range[0] && d->clock <= range[1]) ||
+	    clock_cut_short(s, m, d))
 		return BY_MAP;
 	return d->clock > range[1] && was_in_sync(d, i) ? REFUSED : IN_FULL;
 }
@@ -1115,7 +1127,7 @@ static enum verdict judge(const struct state *s, int i, int *from)
 	if (d->blank)
 		return IN_FULL;
 	if (s->map[i].used && is_exact(s, i)) {
-		verdict = judge_clock(s->map[i].clock, d, i);
+		verdict = judge_clock(s, i, d, i);
 		if (verdict == BY_MAP)
 			*from = i;
 		return verdict;
@@ -1132,7 +1144,7 @@ static enum verdict judge(const struct state *s, int i, int *from)
 		     broken != NAMELESS_ANY) ||
 		    d->events > s->map[m].events[1])
 			continue;
-		verdict = judge_clock(s->map[m].clock, d, i);
+		verdict = judge_clock(s, m, d, i);
 		if (verdict == BY_MAP)
 			*from = m;
 		return verdict;
@@ -1252,6 +1264,20 @@ static enum verdict permit(struct state *s, int i, int *from)
 	return IN_FULL;
 }
 
+/* arrival_map(): may its own bitmap know of more than the map @from? */
+static bool is_witness(struct state *s, int from, int i)
+{
+	byte *highest = &s->map[i].clock[1];
+
+	if (from >= N)
+		return true;
+	if (!clocks || s->disk[i].clock <= *highest)
+		return s->map[i].flags & WITNESS;
+	saw(RETURN_CUT, true);
+	*highest = s->disk[i].clock;
+	return true;
+}
+
 /* judge(), for a member that is about to be written to */
 static enum verdict judge_arrival(struct state *s, int i, int *from)
 {
@@ -1286,7 +1312,7 @@ static void look_at(struct state *s, int i)
 			map_assign(s, i, from, s->events);
 		if (from >= 0)
 			map_mark(s, i, united);
-		if (from >= N || (from >= 0 && s->map[from].flags & WITNESS))
+		if (from >= 0 && is_witness(s, from, i))
 			map_mark_own(s, i);
 		d->left = verdict == BY_MAP ? KNOWN : UNKNOWN;
 		if (verdict == BY_MAP) {
@@ -1467,8 +1493,7 @@ static void op_join(struct state *s, int i)
 		if (from >= 0)
 			map_mark(s, i, united);
 		united = 0;
-		if (d->left == UNJUDGED &&
-		    (from >= N || (from >= 0 && s->map[i].flags & WITNESS)))
+		if (d->left == UNJUDGED && from >= 0 && is_witness(s, from, i))
 			map_mark_own(s, i);
 		s->map[i].flags &= ~WAITING;
 		s->dirty = 1;
@@ -1705,7 +1730,13 @@ static void map_to_intents(struct state *s, int m)
 
 static bool table_source(const struct state *s, int i)
 {
-	return s->disk[i].place == INSYNC && s->disk[i].events == s->events;
+	if (s->disk[i].place != INSYNC)
+		return false;
+	for_each(j)
+		if (s->disk[j].place == INSYNC &&
+		    s->disk[j].events > s->disk[i].events)
+			return false;
+	return true;
 }
 
 /* Is what was put together not what every member has? */
@@ -1766,7 +1797,7 @@ static bool someone_vanished(const struct state *s)
 	int here = N - count(s, AWAY);
 
 	for_each(i)
-		if (table_source(s, i))
+		if (usable(s, i) && s->disk[i].events == s->events)
 			return __builtin_popcount(s->disk[i].roles) > here;
 	return true;
 }
@@ -1850,7 +1881,7 @@ static void maps_load(struct state *s)
 		if (d->place != BEHIND)
 			continue;
 		known_by_map = s->map[i].used && !d->left &&
-			       judge_clock(s->map[i].clock, d, i) == BY_MAP &&
+			       judge_clock(s, i, d, i) == BY_MAP &&
 			       (d->events == known[0] ||
 				d->events == known[1]) &&
 			       (d->bevents >= s->events || broken == NO_WITNESS);

@@ -305,6 +305,7 @@ static void assemble(const struct state *s, uint32_t set, int recent,
 	const struct disk *r = &s->disk[recent];
 	struct state t = *s;
 	uint32_t in = 0, out = 0;
+	bool ahead = true;
 
 	if (mode == STOCK && (!t.stocks-- || !t.total--))
 		return;
@@ -350,6 +351,10 @@ static void assemble(const struct state *s, uint32_t set, int recent,
 		if (out >> i & 1)
 			t.disk[i].place = BEHIND;
 	saw(START_DISOWNED, out);
+	for_each(i)
+		if (t.disk[i].place == INSYNC && t.disk[i].events == t.events)
+			ahead = false;
+	saw(START_AHEAD, ahead && count(&t, INSYNC) && mode == OURS);
 	if (count(&t, INSYNC) && __builtin_popcount(in) <= slots)
 		resolve(&t, in, then_load, 0);
 }
