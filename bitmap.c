@@ -152,6 +152,15 @@ static bool state_change(u8 *state, u8 clear, u8 set, u8 unless)
 }
 
 /*
+ * Is the bitmap not on all members as it is in memory? Then no bit is safe, whatever
+ * the state of its chunk is, until a commit has written all pages.
+ */
+static bool intent_unwritten(const struct intent *bm)
+{
+	return READ_ONCE(bm->wanted) != READ_ONCE(bm->written);
+}
+
+/*
  * The way of most writes: true if the chunk's bit is safe, and now hot, and
  * there is nothing else to do.
  */
@@ -258,8 +267,8 @@ bool intent_begin(struct intent *bm, struct r1_io *io)
 {
 	unsigned long first = chunk_of(bm, io->sector);
 	unsigned long last = chunk_of(bm, io->sector + io->sectors - 1);
+	bool ready = !intent_unwritten(bm), lead = false;
 	struct intent_ahead *ahead = NULL;
-	bool ready = true, lead = false;
 	unsigned long chunk;
 
 	for (chunk = first; chunk <= last; chunk++) {
@@ -374,7 +383,8 @@ void intent_mark_pages(struct intent *bm)
 void intent_write_soon(struct intent *bm)
 {
 	intent_mark_pages(bm);
-	WRITE_ONCE(bm->unwritten, true);
+	/* pairs with intent_commit() */
+	smp_store_release(&bm->wanted, bm->wanted + 1);
 	queue_work(bm->commit_wq, &bm->commit);
 }
 
@@ -493,7 +503,7 @@ int intent_rewrite(struct intent *bm, sector_t sector, unsigned int sectors)
 {
 	unsigned long first = chunk_of(bm, sector);
 	unsigned long last = chunk_of(bm, sector + sectors - 1);
-	bool ready = true;
+	bool ready = !intent_unwritten(bm);
 	unsigned long chunk;
 	int err;
 
@@ -530,6 +540,7 @@ static void intent_commit(struct work_struct *work)
 	struct intent_ahead *ahead, *more;
 	struct r1_io *io, *next;
 	struct blk_plug plug;
+	unsigned int wanted;
 	bool late;
 	int err;
 
@@ -537,14 +548,15 @@ static void intent_commit(struct work_struct *work)
 	schedule();
 	list = llist_del_all(&bm->waiting);
 	ahead_list = llist_del_all(&bm->ahead);
-	late = READ_ONCE(bm->unwritten) && md_is_rdwr(bm->mddev);
+	/* pairs with intent_write_soon(), which marks pages before */
+	wanted = smp_load_acquire(&bm->wanted);
+	late = wanted != bm->written && md_is_rdwr(bm->mddev);
 	if (!list && !ahead_list && !late)
 		return;
-	if (late)
-		WRITE_ONCE(bm->unwritten, false);
 	err = intent_write_all_marked(bm);
-	if (err && late)
-		WRITE_ONCE(bm->unwritten, true);
+	/* not before: until then, no write may rely on bits that are in memory */
+	if (!err)
+		WRITE_ONCE(bm->written, wanted);
 	if (err)
 		pr_err_ratelimited("md-raid1: %s: cannot record what is about to change%s\n",
 				   mdname(bm->mddev),
@@ -587,7 +599,7 @@ void intent_writable(struct r1_conf *conf)
 
 	/* pairs with intent_load() */
 	bm = smp_load_acquire(&conf->intent);
-	if (bm && unlikely(READ_ONCE(bm->unwritten)) && md_is_rdwr(conf->mddev))
+	if (bm && unlikely(intent_unwritten(bm)) && md_is_rdwr(conf->mddev))
 		queue_work(bm->commit_wq, &bm->commit);
 	r1_reader_end(conf, idx);
 }
@@ -1436,7 +1448,7 @@ int intent_load(struct mddev *mddev)
 	if (md_is_rdwr(mddev))
 		err = intent_write_metadata(bm);
 	else
-		bm->unwritten = true;
+		bm->wanted++;
 	mutex_unlock(&bm->tick_mutex);
 	if (err)
 		return err;

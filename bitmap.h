@@ -158,6 +158,9 @@ struct intent_forks {
  * @image:	the bitmap as it goes to disk, header included
  * @pages:	pages of @image
  * @page:	their locks and flags
+ * @wanted:	how often all of the bitmap was to be written: after a start of a read-only
+ *		array, when it turns writable, and for a member that had got nothing
+ * @written:	the value of @wanted that was seen before the last such write
  * @maps:	what members lack that are not in sync, or NULL
  * @commit_wq:	for @commit, which a tick may have to wait for
  * @waiting:	requests that wait for a commit
@@ -184,8 +187,6 @@ struct intent_forks {
  * @settled:	something may be forgotten that was on stable storage when stamps had this
  * @equal:	when the array was started, it was new, and its members in sync were
  *		equal: nothing was written that a member may lack
- * @unwritten:	the array was read-only when it was started: what was read is to be
- *		written when it turns writable
  * @unread:	slots, as bits: when the array was started, these members were
  *		being recovered, and their copy of the bitmap was of no use
  *
@@ -205,6 +206,8 @@ struct intent {
 	u8			*image;
 	unsigned long		pages;
 	struct intent_page	*page;
+	unsigned int		wanted;
+	unsigned int		written;
 	struct maps		*maps;
 	struct workqueue_struct	*commit_wq;
 
@@ -235,7 +238,6 @@ struct intent {
 	struct intent_forks	forks;
 	bool			suspect;
 	bool			equal;
-	bool			unwritten;
 	u32			unread;
 };
 

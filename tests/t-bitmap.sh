@@ -77,6 +77,40 @@ md_stop /dev/md0
 dmsetup remove --noudevsync x
 mdadm --quiet --zero-superblock "$a" "$b"
 
+note "after a crash, no bit is safe before all members have it, though all are set in memory"
+mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --size=24M --assume-clean -n 2 "$a" "$b"
+echo 0.1 >$bm/time_base
+wait_for 10 clean
+echo 100 >$bm/time_base
+fill /dev/md0 1 0 4
+for i in 0 1; do cp --sparse=always "$T/m$i.img" "$T/cut$i"; done
+md_stop /dev/md0
+# the second member has lost its bit
+at=$(python3 "${0%/*}/edit-sb.py" "$T/cut1" bitmap-at)
+dd if=/dev/zero of="$T/cut1" bs=256 seek=$(((at + 256) / 256)) count=8 conv=notrunc status=none
+for i in 0 1; do dd if="$T/cut$i" of="${m[i]}" bs=1M oflag=direct status=none; done
+rm "$T"/cut*
+x=$(dm_linear x "$b")
+md_assemble --readonly /dev/md0 "$a" "$x"
+assert_eq "$(dirty)" "1 0" "bits on a read-only array"
+md_attr /dev/md0 sync_action frozen
+before=$(data_of "$a" 8 | md5sum)
+dmsetup suspend --nolockfs --noflush --noudevsync x
+mdadm --quiet --readwrite /dev/md0
+fill /dev/md0 2 0 4 &
+sleep 2
+assert_eq "$(data_of "$a" 8 | md5sum)" "$before" "data while a member has no bit for them"
+dmsetup resume --noudevsync x
+wait $!
+assert_ne "$(data_of "$a" 8 | md5sum)" "$before" "data afterwards"
+assert_eq "$(dirty)" "1 1" "bits afterwards"
+md_attr /dev/md0 sync_action idle
+wait_idle /dev/md0
+assert_same "$a" "$b"
+md_stop /dev/md0
+dmsetup remove --noudevsync x
+mdadm --quiet --zero-superblock "$a" "$b"
+
 note "bits go though a member is away: what it lacks is in its map"
 mdcreate /dev/md0 --bitmap=internal --bitmap-chunk=64K --delay=1 --size=24M --assume-clean -n 2 "$a" "$b"
 assert_eq "$(cat $bm/time_base)" 1 "delay, from --delay"
