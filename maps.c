@@ -929,8 +929,7 @@ static bool clock_cut_short(const struct map *map, u64 clock, u64 settled)
 {
 	u64 highest = le64_to_cpu(map->more.clock[1]);
 
-	return map_named(map) && clock && clock == highest + 1 &&
-	       settled < clock;
+	return map_named(map) && clock == highest + 1 && settled < clock;
 }
 
 /*
@@ -1107,17 +1106,14 @@ int maps_admit(struct intent *bm, struct md_rdev *rdev)
 static int arrival_map(struct intent *bm, struct md_rdev *rdev, u64 events,
 		       u64 clock, struct map **found)
 {
-	struct table_more *more = &(*found)->more;
-
-	if (map_named(*found) && clock > le64_to_cpu(more->clock[1])) {
-		more->clock[1] = cpu_to_le64(clock);
-		(*found)->entry.flags |= ENTRY_WITNESS;
-	}
-	/* a nameless map is to be its alone */
 	if (!map_named(*found)) {
+		/* a nameless map is to be its alone */
 		*found = map_assign(bm, rdev, *found, clock);
 		if (!*found)
 			return -ENOMEM;
+		(*found)->entry.flags |= ENTRY_WITNESS;
+	} else if (clock > le64_to_cpu((*found)->more.clock[1])) {
+		(*found)->more.clock[1] = cpu_to_le64(clock);
 		(*found)->entry.flags |= ENTRY_WITNESS;
 	}
 	if ((*found)->entry.flags & ENTRY_WITNESS)
@@ -1950,20 +1946,6 @@ static bool map_has_events(const struct map *map, u64 events)
 	       events == le64_to_cpu(map->entry.events[1]);
 }
 
-/* Is it the map of the member that is in a slot to be recovered, as it is on disk? */
-static bool map_goes_on(struct intent *bm, const struct map *map, int slot)
-{
-	const struct r1_member *m = &bm->conf->member[slot];
-	u64 clock, settled;
-
-	if (!map_has_events(map, m->found) || bm->unread & 1U << slot)
-		return false;
-	mutex_lock(&bm->io_mutex);
-	clock = intent_member_clock(bm, m->rdev, &settled);
-	mutex_unlock(&bm->io_mutex);
-	return map_judge_clock(map, clock, settled, false) == BY_MAP;
-}
-
 /* Go on as stock does; whoever is being recovered gets everything. */
 static void maps_give_up(struct intent *bm)
 {
@@ -2039,7 +2021,10 @@ void maps_load(struct intent *bm)
 		/* stock must not think that the bitmap will do */
 		m->rdev->saved_raid_disk = -1;
 		map = map_of(maps, member_uuid(m->rdev));
-		if (map && !map_goes_on(bm, map, slot))
+		if (map && (!map_has_events(map, m->found) ||
+			    map_judge_clock(map, m->clock[0], m->settled,
+					    false) != BY_MAP ||
+			    bm->unread & 1U << slot))
 			map = NULL;
 		map = map_assign(bm, m->rdev, map, m->clock[0]);
 		if (!map) {

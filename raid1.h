@@ -65,7 +65,8 @@ struct r1_gate {
  * @sum:	the same, by super_sum()
  * @clock:	lowest and highest clock that the stamp on the member may have; under
  *		intent.tick_mutex
- * @found:	event count that it had when the array was started
+ * @settled:	clock that was settled by the stamp that it had when the array was started
+ * @found:	event count that it had then
  * @next_read:	sector after the last read sent to the member, for balancing
  * @reads:	counts reads, roughly
  * @latency:	how long small reads take, ns; 0: not known
@@ -96,6 +97,7 @@ struct r1_member {
 	u32		csum[2];
 	u32		sum[2];
 	u64		clock[2];
+	u64		settled;
 	u64		found;
 
 	__cacheline_group_begin_aligned(reads_write);

@@ -843,12 +843,11 @@ void intent_clocks_read(struct intent *bm)
 	mutex_lock(&bm->io_mutex);
 	for (slot = 0; slot < conf->raid_disks; slot++) {
 		struct r1_member *m = &conf->member[slot];
-		u64 settled;
 		bool known;
 
 		if (!r1_member_usable(m->rdev))
 			continue;
-		known = member_clock(bm, m->rdev, &m->clock[0], &settled);
+		known = member_clock(bm, m->rdev, &m->clock[0], &m->settled);
 		m->clock[1] = m->clock[0];
 		/* the bitmap of a running array is new, and its members are not */
 		if (!bm->mddev->pers)
