@@ -389,6 +389,20 @@ events() { mdadm -E "$1" | sed -n 's/^ *Events : //p'; }
 # drop_caches: so that reads reach the array
 drop_caches() { sync; echo 3 >/proc/sys/vm/drop_caches; }
 
+# cut_save N...: copies of the loop members N, as they are at this moment
+cut_save() {
+	local i
+	for i; do cp --sparse=always "$T/m$i.img" "$T/cut$i"; done
+}
+# cut_restore N...: the members are as they were at cut_save
+cut_restore() {
+	local i
+	for i; do
+		dd if="$T/cut$i" of="${m[i]}" bs=1M oflag=direct status=none
+		rm "$T/cut$i"
+	done
+}
+
 # crash: the machine dies at once, as if power failed; only disks given with
 # --disk are there after the next boot
 crash() {

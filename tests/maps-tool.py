@@ -63,18 +63,21 @@ class Table:
     def write(self, at, data):
         os.pwrite(self.f.fileno(), data, at)
 
-    def unclock(self):
+    def stamp(self):
+        return bytearray(self.read(self.stamp_at, STAMP_SIZE))
+
+    def write_stamp(self, stamp):
         array = self.read(self.bitmap_at + 8, 16)
-        rest = self.read(self.stamp_at + 8, 32) + bytes(16)
-        crc = ~zlib.crc32(array + rest) & 0xffffffff
-        self.write(self.stamp_at + 4, struct.pack("<I", crc) + rest)
+        struct.pack_into("<I", stamp, 4, crc(array + stamp[8:]))
+        self.write(self.stamp_at, stamp)
+
+    def unclock(self):
+        self.write_stamp(self.stamp()[:40] + bytes(16))
 
     def tick(self):
-        array = self.read(self.bitmap_at + 8, 16)
-        rest = bytearray(self.read(self.stamp_at + 8, 48))
-        struct.pack_into("<Q", rest, 32, 1 + struct.unpack_from("<Q", rest, 32)[0])
-        crc = ~zlib.crc32(array + rest) & 0xffffffff
-        self.write(self.stamp_at + 4, struct.pack("<I", crc) + rest)
+        stamp = self.stamp()
+        struct.pack_into("<Q", stamp, 40, 1 + struct.unpack_from("<Q", stamp, 40)[0])
+        self.write_stamp(stamp)
 
     def at(self, what, uuid=None):
         if what == "map":
@@ -85,11 +88,9 @@ class Table:
 
     def craft(self, shift, quota, used):
         size, = struct.unpack("<Q", self.read(self.bitmap_at + 40, 8))
-        uuid = self.read(self.bitmap_at + 8, 16)
         grains = (size + (1 << shift) - 1) >> shift
-        stamp = bytearray(self.read(self.stamp_at, STAMP_SIZE))
+        stamp = self.stamp()
         struct.pack_into("<II", stamp, 32, shift, quota)
-        struct.pack_into("<I", stamp, 4, crc(uuid + stamp[8:]))
         h = bytearray(self.read(self.header_at, 4096))
         struct.pack_into("<I", h, 12, shift)
         struct.pack_into("<QI", h, 24, grains, -(-grains // BLOCK_GRAINS))
@@ -101,7 +102,7 @@ class Table:
             h[at] = (entry[0] + nr) % 256 if nr < used else 0
         struct.pack_into("<I", h, 8, crc(h[:8] + bytes(4) + h[12:]))
         self.write(self.header_at, h)
-        self.write(self.stamp_at, stamp)
+        self.write_stamp(stamp)
 
 
 # crc32_le() with ~0 in the kernel, which does not invert the result

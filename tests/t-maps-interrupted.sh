@@ -64,7 +64,7 @@ for how in fail remove stop crash crash-in-clock crash-in-superblock; do
 		pace $md 100
 		scatter $md 3 50 0 1000
 		want=$(sum $md)
-		for i in 0 1 2; do cp --sparse=always "$T/m$i.img" "$T/cut$i"; done
+		cut_save 0 1 2
 		md_stop $md
 		case $how in
 		# the write of a clock, or of superblocks, had reached $c alone
@@ -74,8 +74,7 @@ for how in fail remove stop crash crash-in-clock crash-in-superblock; do
 				events=$(($(events "$T/cut2") - 1))
 			;;
 		esac
-		for i in 0 1 2; do dd if="$T/cut$i" of="${m[i]}" bs=1M oflag=direct status=none; done
-		rm "$T"/cut*
+		cut_restore 0 1 2
 		# putting it back was no copying
 		count_from[$c]=$((${count_from[$c]} + (40 << 20)))
 		# after a crash, all of a chunk is recent whose bit is set
@@ -131,10 +130,9 @@ for how in stop stop crash stop crash stop; do
 	if [ $how = stop ]; then
 		md_stop $md
 	else
-		for i in 0 1; do cp --sparse=always "$T/m$i.img" "$T/cut$i"; done
+		cut_save 0 1
 		md_stop $md
-		for i in 0 1; do dd if="$T/cut$i" of="${m[i]}" bs=1M oflag=direct status=none; done
-		rm "$T"/cut*
+		cut_restore 0 1
 	fi
 	assemble $md "$a" "$b"
 	wait_idle $md

@@ -91,7 +91,7 @@ for session in "none a b" "clean a b" "writes a b" "crash a b" "clean a" "writes
 		scatter $md 6 30 0 6000
 		want=$(sum $md)
 		if [ "$what" = crash ]; then
-			for i in 0 1; do cp --sparse=always "$T/m$i.img" "$T/cut$i"; done
+			cut_save 0 1
 		elif [ "$what" = leaves ]; then
 			out "$b"
 			scatter $md 7 30 0 6000
@@ -99,8 +99,7 @@ for session in "none a b" "clean a b" "writes a b" "crash a b" "clean a" "writes
 		fi
 		md_stop $md
 		if [ "$what" = crash ]; then
-			for i in 0 1; do dd if="$T/cut$i" of="${m[i]}" bs=1M oflag=direct status=none; done
-			rm "$T"/cut*
+			cut_restore 0 1
 		fi
 		;;
 	esac
