@@ -1452,6 +1452,7 @@ int intent_load(struct mddev *mddev)
 	mutex_unlock(&bm->tick_mutex);
 	if (err)
 		return err;
+	r1_hold("bitmap-loaded");
 
 	/* with all that is in it; pairs with intent_writable() */
 	smp_store_release(&bm->conf->intent, bm);

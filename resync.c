@@ -1006,6 +1006,8 @@ sector_t r1_sync_request(struct mddev *mddev, sector_t sector, sector_t max,
 		return len;
 	}
 
+	if (sync->mode == SYNC_RESYNC)
+		r1_hold("resync");
 	wait_event(conf->wait, (w = window_get(sync)));
 	w->sector = sector;
 	w->sectors = len;

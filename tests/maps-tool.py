@@ -9,6 +9,7 @@ usage: maps-tool.py info FILE		geometry and entries
        maps-tool.py load FILE IN
        maps-tool.py flip FILE OFFSET	one bit of the byte there
        maps-tool.py zero FILE OFFSET LENGTH
+       maps-tool.py clock FILE          of the stamp
        maps-tool.py unclock FILE	the stamp as an older module writes it
        maps-tool.py tick FILE		the stamp with the next clock, not settled
        maps-tool.py craft FILE SHIFT QUOTA USED	stamp and header of a table with
@@ -71,12 +72,15 @@ class Table:
         struct.pack_into("<I", stamp, 4, crc(array + stamp[8:]))
         self.write(self.stamp_at, stamp)
 
+    def clock(self):
+        return struct.unpack_from("<Q", self.stamp(), 40)[0]
+
     def unclock(self):
         self.write_stamp(self.stamp()[:40] + bytes(16))
 
     def tick(self):
         stamp = self.stamp()
-        struct.pack_into("<Q", stamp, 40, 1 + struct.unpack_from("<Q", stamp, 40)[0])
+        struct.pack_into("<Q", stamp, 40, 1 + self.clock())
         self.write_stamp(stamp)
 
     def at(self, what, uuid=None):
@@ -133,6 +137,8 @@ def main(cmd, name, *args):
         t.craft(*map(int, args))
     elif cmd == "zero":
         t.write(int(args[0]), bytes(int(args[1])))
+    elif cmd == "clock":
+        print(t.clock())
     elif cmd == "unclock":
         t.unclock()
     elif cmd == "tick":

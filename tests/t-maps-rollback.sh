@@ -38,6 +38,8 @@ start_idle() {
 	md_assemble "$@"
 	echo 1 >/sys/module/md_mod/parameters/start_ro
 }
+# has_events MEMBER COUNT
+has_events() { [ "$(events "$1")" = "$2" ]; }
 out() { quiet $md --fail "$1" --remove "$1"; }
 # back MEMBER: it returns, and has everything then
 back() {
@@ -144,15 +146,24 @@ whole $md UU "$a" "$b"
 assert_le "$(counted "$b")" 1024 "KiB copied"
 md_stop $md
 
-note "put back while the array was stopped, within one period of the clock"
+note "put back by one event, within one period of the clock: it is not read first"
 create
 image "$a" early
+had=$(events "$b")
 scatter $md 2 40 0 2000
 want=$(sum $md)
+# superblocks get another event, and no bit is cleared
+md_attr $md array_state clean
+# wakes md's thread, which writes them
+pace $md 100
+wait_for 10 has_events "$b" $((had + 1))
+image "$b" crashed
+assert_eq "$(tool clock "$T/crashed")" "$(tool clock "$T/early")" clock
 md_stop $md
 put_back early "$a"
-assert_eq "$(events "$a")" $(($(events "$b") - 1)) "event count"
+put_back crashed "$b"
 md_assemble --run $md "$a" "$b"
+assert_eq "$(md_letters $md)" UU members
 assert_eq "$(sum $md)" "$want" "content before the resync"
 mdadm --quiet --readwrite $md
 whole $md UU "$a" "$b"
@@ -187,6 +198,9 @@ cat "/sys/class/block/${a##*/}/dev" >/sys/block/md0/md/new_dev
 echo 0 >"/sys/block/md0/md/dev-${a##*/}/slot"
 image "$a" crashed
 image "$b" crashed-too
+# with its old superblock it has its old stamp: with a new one, it would look in sync
+[ "$(events "$T/crashed")" != "$(events "$T/early")" ] ||
+	assert_eq "$(tool clock "$T/crashed")" "$(tool clock "$T/early")" clock
 md_attr $md sync_action idle
 whole $md UU "$a" "$b"
 md_stop $md

@@ -3,18 +3,18 @@
  * md-raid1: a task is stopped between two steps, for tests. Compiled with "make HOLD=y"
  * only; see Kbuild.
  *
- * The module's parameter "hold" is the name of a point in the code, as r1_hold() has
- * it. A task that gets there stops until "hold" is changed. "held" counts the tasks
- * that are stopped.
+ * The module's parameter "hold" has the names of points in the code, as r1_hold() has
+ * them, with blanks between them. A task that gets to one of them stops until "hold" is
+ * changed. "held" counts the tasks that are stopped.
  */
 #include <linux/delay.h>
 #include <linux/module.h>
 
 #include "../../raid1.h"
 
-static char hold[32];
+static char hold[64];
 module_param_string(hold, hold, sizeof(hold), 0600);
-MODULE_PARM_DESC(hold, "tasks that get to this point stop");
+MODULE_PARM_DESC(hold, "tasks that get to these points stop");
 
 static atomic_t holds;
 
@@ -32,12 +32,17 @@ MODULE_PARM_DESC(held, "number of tasks that are stopped");
 
 static bool is_held(const char *point)
 {
-	bool same;
+	size_t len = strlen(point);
+	bool found = false;
+	const char *at;
 
 	kernel_param_lock(THIS_MODULE);
-	same = sysfs_streq(hold, point);
+	for (at = hold; *at && !found; at += strcspn(at, " \n")) {
+		at += strspn(at, " \n");
+		found = strcspn(at, " \n") == len && !memcmp(at, point, len);
+	}
 	kernel_param_unlock(THIS_MODULE);
-	return same;
+	return found;
 }
 
 /**
