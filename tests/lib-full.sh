@@ -95,9 +95,8 @@ follow() {
 	local text
 	text=$(recipe "$1" "$2" | grep -vx reboot)
 	[ "$text" ] || fail "there is no block $2 in $1 of the README"
-	printf '%s\n' "$text" | sed 's/^/    # /'
 	cd $repo || fail "there is no repository"
-	bash -euc "$text" || fail "the recipe '$1', block $2"
+	PS4='    # $SECONDS s: ' bash -euxc "$text" 2>&1 || fail "the recipe '$1', block $2"
 	cd /
 }
 

@@ -1,8 +1,7 @@
 #!/bin/bash
 # about: a full Debian with / on RAID-1: boots on md-raid1, on stock where there is none
-# timeout: 1800
+# timeout: 1500
 # kernel: stable
-# long: yes
 # where: host
 set -euo pipefail
 # shellcheck source=tests/lib-full.sh

@@ -1,8 +1,7 @@
 #!/bin/bash
 # about: a full Debian: the README's recipes, udev, fstab, a SCSI and an nbd member, LVM
-# timeout: 2400
+# timeout: 1500
 # kernel: stable
-# long: yes
 # where: host
 set -euo pipefail
 # shellcheck source=tests/lib-full.sh
