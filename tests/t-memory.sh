@@ -1,7 +1,7 @@
 #!/bin/bash
 # about: a machine with little memory: what an array takes of it, for bits and maps together
 # timeout: 300
-# machine: own --mem 384
+# machine: own --mem 416
 . "${0%/*}/lib.sh"
 . "${0%/*}/lib-maps.sh"
 
