@@ -38,11 +38,12 @@ full_boot() {
 
 # in the machine ---------------------------------------------------------------
 
-fail() { echo "FAIL: $*"; exit 1; }
+fail() { echo "FAIL: $*" >&2; exit 1; }
 
+# not to where a function that fails is redirected to
 tell_why() {
-	cat /proc/mdstat
-	dmesg | grep -E 'md[0-9]|raid1|sd[a-z]' | tail -n 40
+	cat /proc/mdstat >&2
+	dmesg | grep -E 'md[0-9]|raid1|sd[a-z]' | tail -n 40 >&2
 }
 
 # how many times longer things may take, as full_boot says

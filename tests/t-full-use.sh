@@ -41,16 +41,17 @@ same_view() {
 	grep -c . /run/view
 }
 
-# What mdmonitor reports of a member that fails and returns.
+# What mdmonitor reports of a member that fails and returns. It is woken when arrays
+# change, but looks again after a minute only if it was too early.
 events() {
 	local name=$1 disk
 	disk=$(disk sb)
 	: >/run/md-events
 	mdadm -q "/dev/$name" --fail "$disk"
-	wait_until 60 grep -q '^Fail ' /run/md-events
+	wait_until 150 grep -q '^Fail ' /run/md-events
 	mdadm -q "/dev/$name" --remove "$disk"
 	mdadm -q "/dev/$name" --re-add "$disk"
-	wait_until 60 grep -q '^SpareActive ' /run/md-events
+	wait_until 150 grep -q '^SpareActive ' /run/md-events
 	wait_until 60 state_is "$name" UU
 	# how much a return takes decides whether its progress is told of
 	sed -E '/^Rebuild/d; s/sd[a-z]+/sdX/g' /run/md-events
